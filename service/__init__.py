@@ -1,0 +1,1 @@
+"""The prediction and monitoring service, one process per worker."""

@@ -1,0 +1,195 @@
+"""What a model looked like when it was known to be right: the reference that drift is held against.
+
+A baseline always has the two moments of the predictions. Training and capture from traffic also
+know the distributions by hour of day; four numbers typed by a person do not, and then the finer
+fields are ``None`` rather than invented.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.monitoring.buckets import HOURS_PER_DAY, bucket_counts
+
+BASELINE_FORMAT = 1
+
+BaselineSource = Literal["training", "request", "capture"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HourlyDistribution:
+    """Histogram and exact moments of one quantity for each hour of the UTC day."""
+
+    bounds: NDArray[np.float64]
+    """Ascending finite upper bounds, shape ``(b,)``."""
+    counts: NDArray[np.int64]
+    """Observations per hour and bucket, not cumulative, shape ``(24, b + 1)``."""
+    sums: NDArray[np.float64]
+    """Sum of the observations per hour, shape ``(24,)``."""
+    sums_of_squares: NDArray[np.float64]
+    """Sum of their squares per hour, shape ``(24,)``."""
+
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[np.float64],
+        hours: NDArray[np.int64],
+        bounds: tuple[float, ...],
+    ) -> Self:
+        """Bin ``values``, shape ``(n,)``, by their ``hours`` of day, shape ``(n,)``."""
+        edges = np.asarray(bounds)
+        per_hour = [values[hours == hour] for hour in range(HOURS_PER_DAY)]
+        return cls(
+            bounds=edges,
+            counts=np.stack([bucket_counts(part, edges) for part in per_hour]),
+            sums=np.array([part.sum() for part in per_hour]),
+            sums_of_squares=np.array([np.square(part).sum() for part in per_hour]),
+        )
+
+    @property
+    def observations(self) -> int:
+        """Number of values behind the distribution."""
+        return int(self.counts.sum())
+
+    @property
+    def mean(self) -> float:
+        """Mean over all hours; NaN where there is no observation."""
+        return float(self.sums.sum() / self.observations) if self.observations else math.nan
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation over all hours; NaN where there is no observation."""
+        if not self.observations:
+            return math.nan
+        variance = self.sums_of_squares.sum() / self.observations - self.mean**2
+        return math.sqrt(max(variance, 0.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureDistribution:
+    """How often each value of one bounded feature occurred in each hour of the UTC day."""
+
+    values: tuple[str, ...]
+    counts: NDArray[np.int64]
+    """Shape ``(24, len(values))``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Baseline:
+    """The reference of one model version."""
+
+    model_name: str
+    model_version: str
+    mean_prediction: float
+    """Predicted CTR, a ratio."""
+    std_prediction: float
+    mean_latency_seconds: float | None = None
+    std_latency_seconds: float | None = None
+    observations: int | None = None
+    """Predictions behind the moments; unknown for numbers typed by a person."""
+    window_std_prediction: float | None = None
+    """Standard deviation between window means beyond sampling noise."""
+    window_std_latency_seconds: float | None = None
+    predictions: HourlyDistribution | None = None
+    latency: HourlyDistribution | None = None
+    features: Mapping[str, FeatureDistribution] = field(default_factory=dict)
+    source: BaselineSource
+    created_at: datetime
+    created_by: str
+    note: str = ""
+
+    def to_json(self) -> str:
+        """Serialise without loss; floats round-trip exactly."""
+        return json.dumps(
+            {
+                "format": BASELINE_FORMAT,
+                "model_name": self.model_name,
+                "model_version": self.model_version,
+                "mean_prediction": self.mean_prediction,
+                "std_prediction": self.std_prediction,
+                "mean_latency_seconds": self.mean_latency_seconds,
+                "std_latency_seconds": self.std_latency_seconds,
+                "observations": self.observations,
+                "window_std_prediction": self.window_std_prediction,
+                "window_std_latency_seconds": self.window_std_latency_seconds,
+                "predictions": _distribution_to_json(self.predictions),
+                "latency": _distribution_to_json(self.latency),
+                "features": {
+                    name: {"values": list(feature.values), "counts": feature.counts.tolist()}
+                    for name, feature in self.features.items()
+                },
+                "source": self.source,
+                "created_at": self.created_at.isoformat(),
+                "created_by": self.created_by,
+                "note": self.note,
+            },
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: The text is not a baseline of this format; the message names the field.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != BASELINE_FORMAT:
+                raise ValueError(
+                    f"baseline format {content['format']} is not {BASELINE_FORMAT}; train again"
+                )
+            return cls(
+                model_name=content["model_name"],
+                model_version=content["model_version"],
+                mean_prediction=content["mean_prediction"],
+                std_prediction=content["std_prediction"],
+                mean_latency_seconds=content["mean_latency_seconds"],
+                std_latency_seconds=content["std_latency_seconds"],
+                observations=content["observations"],
+                window_std_prediction=content["window_std_prediction"],
+                window_std_latency_seconds=content["window_std_latency_seconds"],
+                predictions=_distribution_from_json(content["predictions"]),
+                latency=_distribution_from_json(content["latency"]),
+                features={
+                    name: FeatureDistribution(
+                        values=tuple(feature["values"]),
+                        counts=np.array(feature["counts"], dtype=np.int64),
+                    )
+                    for name, feature in content["features"].items()
+                },
+                source=content["source"],
+                created_at=datetime.fromisoformat(content["created_at"]),
+                created_by=content["created_by"],
+                note=content["note"],
+            )
+        except KeyError as error:
+            raise ValueError(f"baseline lacks the field {error}") from error
+
+
+def _distribution_to_json(distribution: HourlyDistribution | None) -> dict[str, Any] | None:
+    if distribution is None:
+        return None
+    return {
+        "bounds": distribution.bounds.tolist(),
+        "counts": distribution.counts.tolist(),
+        "sums": distribution.sums.tolist(),
+        "sums_of_squares": distribution.sums_of_squares.tolist(),
+    }
+
+
+def _distribution_from_json(content: dict[str, Any] | None) -> HourlyDistribution | None:
+    if content is None:
+        return None
+    return HourlyDistribution(
+        bounds=np.array(content["bounds"], dtype=np.float64),
+        counts=np.array(content["counts"], dtype=np.int64),
+        sums=np.array(content["sums"], dtype=np.float64),
+        sums_of_squares=np.array(content["sums_of_squares"], dtype=np.float64),
+    )

@@ -1,0 +1,1 @@
+"""From an ad request to a score."""

@@ -1,0 +1,1 @@
+"""The only writer of metrics, and reading them back across workers."""
