@@ -1,0 +1,50 @@
+# Targets with a comment of two # are listed by `make`.
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock lock-check train
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(INSTALLED) ## Train models if there are none, then serve on http://127.0.0.1:8000
+	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
+	@exec $(BIN)/python scripts/run_api.py
+
+train: $(INSTALLED) ## Train new models on the simulated click log
+	$(BIN)/python scripts/train_models.py
+
+test: $(INSTALLED) ## Install what the tests need and run all of them
+	@scripts/install_test_tools.sh
+	$(BIN)/pytest
+
+check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, lock
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+  --no-header --extra cpu pyproject.toml
+DEV = --group test --group lint
+
+lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock and requirements.txt
+	$(COMPILE) $(DEV) --generate-hashes --output-file requirements.lock
+	$(COMPILE) --generate-hashes --constraint requirements.lock --output-file requirements.txt
+
+# Compared without hashes: a wheel published later for a pinned version is no change of ours.
+VERSIONS = sed -n 's/^\([a-z].*[^ \\]\) *\\*$$/\1/p'
+lock-check: $(INSTALLED)
+	@$(COMPILE) $(DEV) --constraint requirements.lock | $(VERSIONS) > .venv/lock
+	@$(VERSIONS) requirements.lock | diff - .venv/lock || { echo "requirements.lock is stale: make lock"; exit 1; }
+	@$(COMPILE) --constraint requirements.lock | $(VERSIONS) > .venv/txt
+	@$(VERSIONS) requirements.txt | diff - .venv/txt || { echo "requirements.txt is stale: make lock"; exit 1; }
+
+$(INSTALLED): requirements.lock
+	@scripts/install.sh "$(PYTHON)"
+	@touch $@

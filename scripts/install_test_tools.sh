@@ -1,0 +1,22 @@
+#!/bin/sh
+# Installs the servers and tools that integration tests run, from Debian's packages.
+# Without root it installs nothing: the tests that lack a tool are skipped and say so.
+set -eu
+packages=""
+command -v promtool >/dev/null || packages="$packages prometheus"
+[ -n "$packages" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+  echo "for all tests to run: sudo apt-get install$packages" >&2
+  exit 0
+fi
+# The tests start servers of their own; Debian's must not start because they were installed.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' >$policy
+  chmod +x $policy
+  trap 'rm -f $policy' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of names
+apt-get install -y -qq --no-install-recommends $packages >/dev/null

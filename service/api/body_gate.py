@@ -1,0 +1,77 @@
+"""Takes in each request's body: bounded in size, of the right type, stamped when it had arrived."""
+
+import time
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import problem
+from service.monitoring.catalogue import Rejection
+from service.telemetry.recorder import Recorder
+
+BODY_ARRIVED = "ctr.body_arrived"
+"""Key of the request's scope under which ``time.perf_counter()`` of the arrival is found."""
+
+_MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+
+
+class BodyGate:
+    """Middleware that hands on a complete body or refuses the request.
+
+    A body over the limit is read to its end but not kept, so that the client gets to see why it
+    was refused; one that goes on for ever is cut off.
+    """
+
+    def __init__(self, app: ASGIApp, *, recorder: Recorder, max_bytes: int) -> None:
+        self._app = app
+        self._recorder = recorder
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        size = 0
+        more = True
+        while more and size <= _MAX_DISCARDED_BYTES:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            chunk = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(chunk)
+            if size <= self._max_bytes:
+                body += chunk
+        scope[BODY_ARRIVED] = time.perf_counter()
+        if size > self._max_bytes:
+            self._recorder.rejected(Rejection.BODY_TOO_LARGE)
+            detail = f"the body has more than {self._max_bytes} bytes; send smaller batches"
+            response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            await response(scope, receive, send)
+        elif size and not _is_json(Headers(scope=scope).get("content-type", "")):
+            self._recorder.rejected(Rejection.UNSUPPORTED_MEDIA_TYPE)
+            detail = "send JSON with the header Content-Type: application/json"
+            response = problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, _replay(bytes(body), receive), send)
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,98 @@
+"""One shape for every error: problem details (RFC 9457), and one table from error to status."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.api.schemas import FieldProblem, Problem
+from service.monitoring.catalogue import Rejection
+from service.prediction.predictor import ModelFailedError, UnknownModelError
+from service.telemetry.recorder import Recorder
+
+PROBLEM_TYPE = "application/problem+json"
+
+_REJECTION_OF_STATUS = {
+    HTTPStatus.BAD_REQUEST: Rejection.MALFORMED_JSON,
+    HTTPStatus.NOT_FOUND: Rejection.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED: Rejection.METHOD_NOT_ALLOWED,
+}
+
+
+def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """Describe error answers for the OpenAPI document of an endpoint."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status.value: {
+            "description": status.phrase,
+            "model": Problem,
+            "content": {PROBLEM_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def problem(
+    status: HTTPStatus,
+    detail: str,
+    errors: list[FieldProblem] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Make the answer."""
+    body = Problem(title=status.phrase, status=status, detail=detail, errors=errors)
+    return Response(
+        body.model_dump_json(exclude_none=True),
+        status_code=status,
+        media_type=PROBLEM_TYPE,
+        headers=dict(headers or {}),
+    )
+
+
+def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
+    """Answer every error as a problem and count those that are the client's."""
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
+        malformed = any(e["type"] == "json_invalid" for e in error.errors())
+        recorder.rejected(Rejection.MALFORMED_JSON if malformed else Rejection.INVALID_BODY)
+        fields = [_field_problem(e) for e in error.errors()]
+        detail = "; ".join(f"{f.field}: {f.message}" for f in fields[:3])
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
+
+    @app.exception_handler(UnknownModelError)
+    async def _unknown_model(_: Request, error: UnknownModelError) -> Response:
+        recorder.rejected(Rejection.UNKNOWN_MODEL)
+        detail = str(error)
+        return problem(
+            HTTPStatus.NOT_FOUND, detail, [FieldProblem(field="model_name", message=detail)]
+        )
+
+    @app.exception_handler(ModelFailedError)
+    async def _model_failed(_: Request, error: ModelFailedError) -> Response:
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        if status in _REJECTION_OF_STATUS:
+            recorder.rejected(_REJECTION_OF_STATUS[status])
+        return problem(status, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def _defect(_: Request, __: Exception) -> Response:
+        detail = "the service failed; its log says why"
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
+    # The first part of the path is where the value came from: body, query, path.
+    path = [str(part) for part in error["loc"][1:]] or [str(error["loc"][0])]
+    if error["type"] == "json_invalid":
+        reason = error.get("ctx", {}).get("error", "")
+        return FieldProblem(
+            field="body", message=f"not JSON at character {path[0]}: {reason}".rstrip(": ")
+        )
+    return FieldProblem(field=".".join(path), message=error["msg"])

@@ -1,0 +1,39 @@
+"""What a scraper and an orchestrator ask: metrics, is the process there, can it serve."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.concurrency import run_in_threadpool
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from service.api.schemas import ProcessStatus
+
+
+def operations_router(registry: CollectorRegistry, versions: Mapping[str, str]) -> APIRouter:
+    """Endpoints over ``registry`` and the loaded models' ``versions``."""
+    router = APIRouter(tags=["Operations"])
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "All metrics."}},
+    )
+    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        """Metrics of all workers in the Prometheus text format."""
+        encode, content_type = choose_encoder(accept)
+        content = await run_in_threadpool(encode, registry)
+        return Response(content, headers={"content-type": content_type})
+
+    @router.get("/healthz", response_model_exclude_none=True)
+    async def healthz() -> ProcessStatus:
+        """Tell that the process answers; says nothing about the models."""
+        return ProcessStatus(status="alive")
+
+    @router.get("/readyz")
+    async def readyz() -> ProcessStatus:
+        """Tell that the models are loaded; the server listens only once they are."""
+        return ProcessStatus(status="ready", models=dict(versions))
+
+    return router

@@ -1,0 +1,120 @@
+"""Starts the service: checks what it needs, begins a new epoch of counters, runs the workers."""
+
+import argparse
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from service.prediction.experiment import Experiment, ExperimentError
+from service.prediction.model_folder import ModelFolderError, load_models
+from service.prediction.prediction_id import signing_key
+from service.settings import InvalidSettingsError, Settings, variable
+from service.telemetry.folder import MetricsFolder
+
+_FLAGS = ("host", "port", "workers", "state_dir", "models_dir", "experiment_file")
+
+
+class CannotStartError(Exception):
+    """Something that the service needs is missing; the message says what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; returns the exit status."""
+    flags = _parser().parse_args(arguments)
+    given = {variable(flag): getattr(flags, flag) for flag in _FLAGS if getattr(flags, flag)}
+    # Workers are processes of their own and read the same variables.
+    os.environ.update(given)
+    try:
+        settings = Settings.from_environment(os.environ)
+        _serve(settings)
+    except (InvalidSettingsError, ModelFolderError, ExperimentError, CannotStartError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Serve the trained models.",
+        epilog="Each flag is also a variable, such as CTR_PORT; the README lists them all.",
+    )
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on (8000)")
+    parser.add_argument("--workers", help="processes that serve (1)")
+    parser.add_argument("--state-dir", help="folder of what survives a restart (var)")
+    parser.add_argument("--models-dir", help="folder that training writes to (models)")
+    parser.add_argument("--experiment-file", help="A/B test (experiment.toml where there is one)")
+    return parser
+
+
+def _serve(settings: Settings) -> None:
+    models = load_models(settings.models_dir)
+    Experiment.load(settings.experiment_file, models=list(models))
+    with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
+        signing_key(settings.signing_key, settings.state_dir / "signing.key")
+        _begin_epoch(settings.metrics_dir)
+        config = uvicorn.Config(
+            "service.app:create_worker",
+            factory=True,
+            workers=settings.workers,
+            access_log=False,
+            log_level="warning",
+        )
+        address = "http://{}:{}".format(*listener.getsockname())
+        print(
+            f"serving {', '.join(models)} at {address}\n"
+            f"  try it   {address}/docs\n"
+            f"  metrics  {address}/metrics\n"
+            "Ctrl-C stops",
+            flush=True,
+        )
+        # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
+        with suppress(KeyboardInterrupt):
+            if settings.workers == 1:
+                uvicorn.Server(config).run(sockets=[listener])
+            else:
+                Multiprocess(config, sockets=[listener]).run()
+
+
+def _begin_epoch(metrics_dir: Path) -> None:
+    earlier = MetricsFolder.all(metrics_dir)
+    MetricsFolder.begin(metrics_dir, time.time())
+    for folder in earlier:
+        shutil.rmtree(folder.path)
+
+
+@contextmanager
+def _only_service(state_dir: Path) -> Iterator[None]:
+    """Keep a second service from counting into the same state."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "service.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStartError(
+                f"another service is using the state folder {state_dir}; "
+                f"stop it or set {variable('state_dir')}"
+            ) from error
+        yield
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        listener = socket.create_server((host, port), backlog=2048, reuse_port=False)
+    except OSError as error:
+        raise CannotStartError(
+            f"cannot listen on {host}:{port}: {error.strerror}; set {variable('port')}"
+        ) from error
+    with listener:
+        listener.set_inheritable(True)
+        yield listener

@@ -1,0 +1,200 @@
+"""Every metric of the service: name, kind, labels, unit and meaning, stated once.
+
+The writer creates its series from these entries, the reader finds them by these names, and
+``docs/metrics.md`` is checked against them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
+
+MODEL_LABELS = ("model", "version")
+
+
+class Merge(StrEnum):
+    """How the values that several workers hold for one gauge become one."""
+
+    LIVE_SUM = "livesum"
+    """Sum over living workers."""
+    LIVE_MAX = "livemax"
+    """Greatest value of a living worker."""
+    MIN = "min"
+    MAX = "max"
+    LATEST = "mostrecent"
+    """The value that was set last."""
+
+
+class Outcome(StrEnum):
+    """How a request that reached a model ended."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+
+
+class ErrorType(StrEnum):
+    """Why a model gave no usable score."""
+
+    EXCEPTION = "exception"
+    NON_FINITE_SCORE = "non_finite_score"
+
+
+class Rejection(StrEnum):
+    """Why a request was refused before it reached a model."""
+
+    INVALID_BODY = "invalid_body"
+    MALFORMED_JSON = "malformed_json"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNKNOWN_MODEL = "unknown_model"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric family."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    unit: str
+    meaning: str
+    """The HELP text."""
+    bounds: tuple[float, ...] = ()
+    """Finite upper bounds of a histogram."""
+    merge: Merge | None = None
+    """For gauges that workers write; counters and histograms add."""
+
+
+REQUESTS = Metric(
+    name="ctr_requests_total",
+    kind="counter",
+    labels=(*MODEL_LABELS, "outcome"),
+    unit="requests",
+    meaning="HTTP calls that reached the model, by outcome; a batch is one request.",
+)
+REQUEST_ERRORS = Metric(
+    name="ctr_request_errors_total",
+    kind="counter",
+    labels=(*MODEL_LABELS, "error_type"),
+    unit="requests",
+    meaning="Requests that the model failed, by type of error.",
+)
+REQUEST_DURATION = Metric(
+    name="ctr_request_duration_seconds",
+    kind="histogram",
+    labels=MODEL_LABELS,
+    unit="seconds",
+    meaning="Time from the arrival of the body to the finished answer, errors included.",
+    bounds=LATENCY_BOUNDS,
+)
+REQUEST_DURATION_SQUARED = Metric(
+    name="ctr_request_duration_seconds_squared_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="seconds squared",
+    meaning="Sum of squared request durations, for an exact standard deviation.",
+)
+REQUEST_DURATION_MIN = Metric(
+    name="ctr_request_duration_seconds_min",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="seconds",
+    meaning="Shortest request since the counters began; absent until there is one.",
+    merge=Merge.MIN,
+)
+REQUEST_DURATION_MAX = Metric(
+    name="ctr_request_duration_seconds_max",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="seconds",
+    meaning="Longest request since the counters began; absent until there is one.",
+    merge=Merge.MAX,
+)
+REQUESTS_IN_PROGRESS = Metric(
+    name="ctr_requests_in_progress",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="requests",
+    meaning="Requests that a living worker is answering now.",
+    merge=Merge.LIVE_SUM,
+)
+PREDICTION = Metric(
+    name="ctr_prediction_ratio",
+    kind="histogram",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Predicted click-through rate.",
+    bounds=PREDICTION_BOUNDS,
+)
+PREDICTION_SQUARED = Metric(
+    name="ctr_prediction_ratio_squared_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="ratio squared",
+    meaning="Sum of squared predictions, for an exact standard deviation.",
+)
+PREDICTION_LAST = Metric(
+    name="ctr_prediction_ratio_last",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="The most recent prediction; absent until there is one.",
+    merge=Merge.LATEST,
+)
+FEATURE_VALUES = Metric(
+    name="ctr_feature_values_total",
+    kind="counter",
+    labels=(*MODEL_LABELS, "feature", "value"),
+    unit="predictions",
+    meaning="Predictions by value of each bounded feature.",
+)
+MODEL_INFO = Metric(
+    name="ctr_model_info",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "model_kind"),
+    unit="constant 1",
+    meaning="A model version that is being served.",
+    merge=Merge.LIVE_MAX,
+)
+REJECTED_REQUESTS = Metric(
+    name="ctr_rejected_requests_total",
+    kind="counter",
+    labels=("reason",),
+    unit="requests",
+    meaning="Requests refused as the client's error; no model is at fault.",
+)
+COUNTERS_BEGAN = Metric(
+    name="ctr_counters_began_timestamp_seconds",
+    kind="gauge",
+    labels=(),
+    unit="Unix seconds",
+    meaning="When the counters of this epoch began at zero.",
+)
+UNREADABLE_FILES = Metric(
+    name="ctr_metrics_unreadable_files",
+    kind="gauge",
+    labels=(),
+    unit="files",
+    meaning="Metrics files of workers that could not be read and were left out.",
+)
+
+CATALOGUE: tuple[Metric, ...] = (
+    REQUESTS,
+    REQUEST_ERRORS,
+    REQUEST_DURATION,
+    REQUEST_DURATION_SQUARED,
+    REQUEST_DURATION_MIN,
+    REQUEST_DURATION_MAX,
+    REQUESTS_IN_PROGRESS,
+    PREDICTION,
+    PREDICTION_SQUARED,
+    PREDICTION_LAST,
+    FEATURE_VALUES,
+    MODEL_INFO,
+    REJECTED_REQUESTS,
+    COUNTERS_BEGAN,
+    UNREADABLE_FILES,
+)

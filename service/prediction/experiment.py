@@ -1,0 +1,108 @@
+"""A/B assignment: which model answers for which user."""
+
+import hashlib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Self
+
+DEFAULT_FILE = Path("experiment.toml")
+DEFAULT_MODEL = "xgboost"
+
+
+class ExperimentError(ValueError):
+    """The experiment cannot be run; the message names the field and the fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Shares of users for each variant; a variant is a model.
+
+    The same user gets the same variant from every worker and after every restart, because the
+    assignment is a function of the salt and the user id alone.
+    """
+
+    name: str
+    salt: str
+    weights: Mapping[str, float]
+    """Positive weight, or 0 for none, by model name; they need not sum to 1."""
+
+    def __post_init__(self) -> None:
+        for model, weight in self.weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ExperimentError(f"variants.{model}: {weight} is not a weight of 0 or more")
+        if not sum(self.weights.values()) > 0:
+            raise ExperimentError("variants: give at least one model a weight above 0")
+
+    @classmethod
+    def load(cls, file: Path | None, *, models: Sequence[str]) -> Self:
+        """Read the experiment of a service that has loaded ``models``.
+
+        Without a file all users get one model: ``xgboost``, or else the first.
+
+        Raises:
+            ExperimentError: The file cannot be used, or names a model that is not loaded.
+        """
+        if file is None and DEFAULT_FILE.exists():
+            file = DEFAULT_FILE
+        if file is None:
+            only = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
+            return cls(name="none", salt="", weights={only: 1.0})
+        experiment = cls.from_toml(file)
+        for model in experiment.weights.keys() - set(models):
+            raise ExperimentError(
+                f"{file}: variants.{model}: there is no such model; there are {', '.join(models)}"
+            )
+        return experiment
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read an experiment file.
+
+        Raises:
+            ExperimentError: The file is missing, is not TOML, or a field is wrong.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ExperimentError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ExperimentError(f"{path}: not TOML: {error}") from error
+        try:
+            return cls(**_fields(content))
+        except ExperimentError as error:
+            raise ExperimentError(f"{path}: {error}") from None
+
+    def assign(self, user_id: str) -> str:
+        """Model of this user."""
+        digest = hashlib.blake2b(f"{self.salt}:{user_id}".encode(), digest_size=8).digest()
+        share = int.from_bytes(digest) / 2**64
+        total = sum(self.weights.values())
+        for model, end in zip(self.weights, accumulate(self.weights.values()), strict=True):
+            if share < end / total:
+                return model
+        # The share of 1 user in 2^54 rounds up to 1.0.
+        return max(self.weights, key=self.weights.__getitem__)
+
+
+def _fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = content.keys() - {"name", "salt", "variants"}
+    if unknown:
+        raise ExperimentError(f"{min(unknown)} is not a field; use name, salt and [variants]")
+    for field in ("name", "salt"):
+        if not (isinstance(content.get(field), str) and content[field]):
+            raise ExperimentError(f'{field}: give a text such as {field} = "2026-winter"')
+    variants = content.get("variants")
+    if not isinstance(variants, dict) or not variants:
+        raise ExperimentError("variants: add a table [variants] with a line model = weight")
+    for model, weight in variants.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise ExperimentError(f"variants.{model}: {weight!r} is not a number")
+    return {
+        "name": content["name"],
+        "salt": content["salt"],
+        "weights": {model: float(weight) for model, weight in variants.items()},
+    }

@@ -1,0 +1,219 @@
+"""From an ad request to numbers: the one encoding that training and serving share.
+
+Every key of a request (the ids, parts of ids, hour and day) is looked up in a table that holds
+its features as ready float32 bytes, so that one row costs a few dictionary lookups and a million
+rows take the same path. A key that training never saw has the effect 0 and the count 0.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.monitoring.buckets import HOURS_PER_DAY
+from service.prediction.ad_request import AdRequest
+
+FEATURES_FORMAT = 1
+DAYS_PER_WEEK = 7
+
+MAX_KEYS_PER_TABLE = 200_000
+"""Only the most frequent keys are kept: about 30 MB a table, however long the log was."""
+
+MAX_NAMED_VALUES = 20
+"""Values of ``device`` and ``placement`` that get a series of their own."""
+
+SEEN, UNSEEN, OTHER = "(seen)", "(unseen)", "(other)"
+
+
+class KeyFeatures(NamedTuple):
+    """What one key of a request contributes to the row."""
+
+    effect: float
+    """Smoothed log-odds of a click for this key, minus those of the whole log."""
+    log_count: float
+    """Natural logarithm of one plus the key's impressions in training."""
+
+
+def ad_family(ad_id: str) -> str:
+    """Leading characters of an ad id: neighbouring ids often belong to one campaign."""
+    return ad_id[:4]
+
+
+def user_tail(user_id: str) -> str:
+    """Trailing characters of a user id, where composed ids carry the device's model."""
+    return user_id[-4:]
+
+
+def publisher(placement: str) -> str:
+    """Return what comes before the colon in ``publisher:slot``; all of it without a colon."""
+    return placement.partition(":")[0]
+
+
+def slot(placement: str) -> str:
+    """Return what comes after the colon in ``publisher:slot``; empty without a colon."""
+    return placement.partition(":")[2]
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401
+    return value
+
+
+class Key(NamedTuple):
+    """One lookup: which field of the request, and what part of it."""
+
+    table: str
+    field: str
+    part: Callable[[Any], str | int]
+
+
+KEYS = (
+    Key("ad", "ad_id", _same),
+    Key("ad_family", "ad_id", ad_family),
+    Key("placement", "placement", _same),
+    Key("publisher", "placement", publisher),
+    Key("slot", "placement", slot),
+    Key("user", "user_id", _same),
+    Key("user_tail", "user_id", user_tail),
+    Key("device", "device", _same),
+    Key("hour", "hour", _same),
+    Key("day_of_week", "day_of_week", _same),
+)
+"""The lookups, in the order of the feature columns."""
+
+Table = Mapping[str | int, KeyFeatures]
+"""Features by key, the most frequent key first."""
+
+_FLOATS_PER_KEY = len(KeyFeatures._fields)
+_NOTHING_KNOWN = np.zeros(_FLOATS_PER_KEY, dtype=np.float32).tobytes()
+
+
+class FeatureEncoder:
+    """Encodes requests with the tables that training fitted; immutable.
+
+    Args:
+        tables: A table for each of ``KEYS``, by its name.
+
+    Raises:
+        ValueError: A table is missing, unknown, too long, or holds a number that is not finite.
+    """
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        _check(tables)
+        self._tables = {key.table: dict(tables[key.table]) for key in KEYS}
+        packed = {name: _pack(table) for name, table in self._tables.items()}
+        self._lookups = tuple(
+            (AdRequest._fields.index(key.field), key.part, packed[key.table].get) for key in KEYS
+        )
+        self.names: tuple[str, ...] = tuple(
+            f"{key.table}_{feature}" for key in KEYS for feature in KeyFeatures._fields
+        )
+        """Names of the feature columns, in order."""
+        devices, self._device_index = _named_values(self._tables["device"])
+        placements, self._placement_index = _named_values(self._tables["placement"])
+        self.vocabularies: Mapping[str, tuple[str, ...]] = MappingProxyType(
+            {
+                "user": (SEEN, UNSEEN),
+                "ad": (SEEN, UNSEEN),
+                "device": devices,
+                "placement": placements,
+                "hour": tuple(map(str, range(HOURS_PER_DAY))),
+                "day_of_week": tuple(map(str, range(DAYS_PER_WEEK))),
+            }
+        )
+        """Every value that a monitored feature can take, by feature."""
+
+    def encode(self, requests: Sequence[AdRequest]) -> NDArray[np.float32]:
+        """Look up the features of each request, shape ``(n, len(names))``, read-only."""
+        fields = tuple(zip(*requests, strict=True)) or ((),) * len(AdRequest._fields)
+        columns = (
+            map(get, fields[i] if part is _same else map(part, fields[i]), repeat(_NOTHING_KNOWN))
+            for i, part, get in self._lookups
+        )
+        row_parts = chain.from_iterable(zip(*columns, strict=True))
+        rows = np.frombuffer(b"".join(row_parts), dtype=np.float32)
+        return rows.reshape(len(requests), len(self.names))
+
+    def value_indices(self, request: AdRequest) -> tuple[int, ...]:
+        """Return the position of the request's value in each of ``vocabularies``, in order."""
+        devices, placements = self._device_index, self._placement_index
+        return (
+            0 if request.user_id in self._tables["user"] else 1,
+            0 if request.ad_id in self._tables["ad"] else 1,
+            devices.get(request.device, len(self.vocabularies["device"]) - 1),
+            placements.get(request.placement, len(self.vocabularies["placement"]) - 1),
+            request.hour,
+            request.day_of_week,
+        )
+
+    def to_json(self) -> str:
+        """Serialise without loss: float32 values round-trip exactly."""
+        tables = {
+            name: {
+                "keys": list(table),
+                **{
+                    feature: [float(np.float32(getattr(row, feature))) for row in table.values()]
+                    for feature in KeyFeatures._fields
+                },
+            }
+            for name, table in self._tables.items()
+        }
+        return json.dumps({"format": FEATURES_FORMAT, "names": self.names, "tables": tables})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: The text is not of this format; the message names the part at fault.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != FEATURES_FORMAT:
+                raise ValueError(
+                    f"features format {content['format']} is not {FEATURES_FORMAT}; train again"
+                )
+            encoder = cls({name: _table(columns) for name, columns in content["tables"].items()})
+            if tuple(content["names"]) != encoder.names:
+                raise ValueError("the feature names are not this version's; train again")
+        except KeyError as error:
+            raise ValueError(f"features lack the field {error}; train again") from error
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"features are malformed ({error}); train again") from error
+        return encoder
+
+
+def _table(columns: Mapping[str, Sequence[Any]]) -> Table:
+    rows = zip(*(columns[feature] for feature in KeyFeatures._fields), strict=True)
+    return dict(zip(columns["keys"], map(KeyFeatures._make, rows), strict=True))
+
+
+def _check(tables: Mapping[str, Table]) -> None:
+    expected = {key.table for key in KEYS}
+    if tables.keys() != expected:
+        wrong = ", ".join(sorted(tables.keys() ^ expected))
+        raise ValueError(f"feature tables missing or unknown: {wrong}; train again")
+    for name, table in tables.items():
+        if len(table) > MAX_KEYS_PER_TABLE:
+            raise ValueError(f"table {name} has {len(table)} keys, over {MAX_KEYS_PER_TABLE}")
+        if not all(map(math.isfinite, chain.from_iterable(table.values()))):
+            raise ValueError(f"table {name} holds a number that is not finite; train again")
+
+
+def _pack(table: Table) -> dict[str | int, bytes]:
+    values = np.fromiter(chain.from_iterable(table.values()), dtype=np.float32)
+    packed, width = values.tobytes(), len(_NOTHING_KNOWN)
+    return {key: packed[i * width : (i + 1) * width] for i, key in enumerate(table)}
+
+
+def _named_values(keys: Iterable[str | int]) -> tuple[tuple[str, ...], dict[str | int, int]]:
+    """Name the most frequent values; the last two places are for the others and the unseen."""
+    seen = list(keys)
+    named = [str(key) for key in seen if key not in {OTHER, UNSEEN}][:MAX_NAMED_VALUES]
+    index: dict[str | int, int] = dict.fromkeys(seen, len(named))
+    index.update((name, i) for i, name in enumerate(named))
+    return (*named, OTHER, UNSEEN), index

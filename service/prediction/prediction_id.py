@@ -1,0 +1,98 @@
+"""The id of an answer: signed and self-contained, so that any replica can take the click for it."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+_FORMAT = 1
+_FIXED = struct.Struct(">BQd6sB")
+_SIGNATURE_BYTES = 16
+_KEY_BYTES = 32
+
+
+class InvalidPredictionIdError(ValueError):
+    """The id was not made with this key, or was damaged on the way."""
+
+
+class PredictionId(NamedTuple):
+    """What an id says about its prediction."""
+
+    model: str
+    version: str
+    score: float
+    """Predicted CTR as answered."""
+    milliseconds: int
+    """When it was answered, Unix time."""
+    nonce: bytes
+    """Six random bytes: two equal predictions have two ids."""
+
+    def signed(self, key: bytes) -> str:
+        """Encode for the client."""
+        model = self.model.encode()
+        content = (
+            _FIXED.pack(_FORMAT, self.milliseconds, self.score, self.nonce, len(model))
+            + model
+            + self.version.encode()
+        )
+        return base64.urlsafe_b64encode(_signature(content, key) + content).decode().rstrip("=")
+
+    @classmethod
+    def verified(cls, text: str, key: bytes) -> "PredictionId":
+        """Decode what :meth:`signed` made.
+
+        Raises:
+            InvalidPredictionIdError: The signature does not fit.
+        """
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error) as error:
+            raise InvalidPredictionIdError("not a prediction id") from error
+        signature, content = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if len(content) < _FIXED.size or not hmac.compare_digest(
+            signature, _signature(content, key)
+        ):
+            raise InvalidPredictionIdError("the signature does not fit")
+        _, milliseconds, score, nonce, model_bytes = _FIXED.unpack_from(content)
+        names = content[_FIXED.size :]
+        return cls(
+            model=names[:model_bytes].decode(),
+            version=names[model_bytes:].decode(),
+            score=score,
+            milliseconds=milliseconds,
+            nonce=nonce,
+        )
+
+
+def signing_key(configured: str | None, file: Path) -> bytes:
+    """Give the configured key, or the one in ``file``, which is made on first use.
+
+    The file is readable by its owner alone. Making it is atomic: of two processes that start
+    together both use the same key.
+    """
+    if configured is not None:
+        return hashlib.sha256(configured.encode()).digest()
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        own = file.with_name(f"{file.name}.{os.getpid()}")
+        descriptor = os.open(own, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(secrets.token_bytes(_KEY_BYTES))
+            handle.flush()
+            os.fsync(handle.fileno())
+        try:
+            os.link(own, file)
+        except FileExistsError:
+            pass
+        finally:
+            own.unlink()
+    return file.read_bytes()
+
+
+def _signature(content: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(content, key=key, digest_size=_SIGNATURE_BYTES).digest()

@@ -1,0 +1,179 @@
+"""The metrics folder of one epoch: the sum over all its workers, dead ones included.
+
+What prometheus_client's own reader lacks is here: an unreadable file is left out and counted
+instead of failing every scrape, gauges of dead workers are dropped, and the files of dead workers
+are folded into one so that the folder does not grow with every crash.
+"""
+
+import fcntl
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from prometheus_client.mmap_dict import MmapedDict
+
+from service.monitoring.catalogue import Merge
+from service.telemetry.series import WorkerFiles
+
+_FOLDED = "folded.json"
+_FOLD_LOCK = "fold.lock"
+_LIVE = {f"gauge_{Merge.LIVE_SUM}", f"gauge_{Merge.LIVE_MAX}"}
+_UNREADABLE = (OSError, struct.error, RuntimeError, ValueError)
+
+
+class Reading(NamedTuple):
+    """A value and when it was written, in Unix seconds."""
+
+    value: float
+    timestamp: float
+
+
+@dataclass(slots=True)
+class Totals:
+    """Values of all series by kind of file and key, merged over workers."""
+
+    readings: dict[str, dict[str, Reading]] = field(default_factory=dict)
+    unreadable_files: int = 0
+
+    def add(self, prefix: str, key: str, new: Reading) -> None:
+        """Merge one value by the rule that the kind of its file stands for."""
+        series = self.readings.setdefault(prefix, {})
+        old = series.get(key)
+        series[key] = new if old is None else _merge(prefix, old, new)
+
+
+class MetricsFolder:
+    """Gives each worker its files and reads those of all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def begin(cls, metrics_dir: Path, now: float) -> Self:
+        """Start counting from zero at ``now``, in Unix seconds, in a fresh folder."""
+        path = metrics_dir / str(round(now * 1000))
+        path.mkdir(parents=True)
+        return cls(path)
+
+    @classmethod
+    def all(cls, metrics_dir: Path) -> list[Self]:
+        """List the epochs that have left a folder, oldest first."""
+        names = sorted(int(path.name) for path in metrics_dir.glob("*") if path.name.isdecimal())
+        return [cls(metrics_dir / str(name)) for name in names]
+
+    @classmethod
+    def latest(cls, metrics_dir: Path) -> Self:
+        """Find the epoch that was begun last."""
+        return cls.all(metrics_dir)[-1]
+
+    @property
+    def began(self) -> float:
+        """When the epoch's counters began, in Unix seconds; the folder's name in milliseconds."""
+        return int(self.path.name) / 1000
+
+    def join(self) -> WorkerFiles:
+        """Become a worker of this epoch, folding the files that dead workers left."""
+        self._fold_dead_workers()
+        return WorkerFiles(self.path)
+
+    def read(self) -> Totals:
+        """Sum over all workers since the epoch began."""
+        with self._locked(fcntl.LOCK_SH):
+            totals, folded_files = self._folded()
+            for file in self._worker_files():
+                if file.name in folded_files:
+                    continue
+                prefix, worker = _split(file)
+                if prefix not in _LIVE or self._alive(worker):
+                    _read_into(totals, prefix, file)
+            return totals
+
+    def _fold_dead_workers(self) -> None:
+        with self._locked(fcntl.LOCK_EX):
+            totals, folded_files = self._folded()
+            dead = [file for file in self._worker_files() if not self._alive(_split(file)[1])]
+            readable: list[Path] = []
+            for file in dead:
+                prefix, _ = _split(file)
+                if file.name in folded_files or prefix in _LIVE or _read_into(totals, prefix, file):
+                    readable.append(file)
+            # The rename is the commit: before it the old files count, after it the fold does.
+            temporary = self.path / f"{_FOLDED}.new"
+            content = {"files": [file.name for file in readable], "readings": totals.readings}
+            temporary.write_text(json.dumps(content))
+            temporary.rename(self.path / _FOLDED)
+            for file in readable:
+                file.unlink()
+            for lock in self.path.glob("*.lock"):
+                if lock.name != _FOLD_LOCK and not self._alive(lock.stem):
+                    lock.unlink()
+
+    def _folded(self) -> tuple[Totals, frozenset[str]]:
+        try:
+            content = json.loads((self.path / _FOLDED).read_text())
+        except FileNotFoundError:
+            return Totals(), frozenset()
+        readings = {
+            prefix: {key: Reading(*reading) for key, reading in series.items()}
+            for prefix, series in content["readings"].items()
+        }
+        return Totals(readings), frozenset(content["files"])
+
+    def _worker_files(self) -> list[Path]:
+        return sorted(self.path.glob("*_*.db"))
+
+    def _alive(self, worker: str) -> bool:
+        try:
+            descriptor = os.open(self.path / f"{worker}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _locked(self, mode: int) -> Iterator[None]:
+        descriptor = os.open(self.path / _FOLD_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, mode)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _split(file: Path) -> tuple[str, str]:
+    prefix, _, worker = file.stem.rpartition("_")
+    return prefix, worker
+
+
+def _read_into(totals: Totals, prefix: str, file: Path) -> bool:
+    try:
+        values = list(MmapedDict.read_all_values_from_file(str(file)))
+    except _UNREADABLE:
+        totals.unreadable_files += 1
+        return False
+    for key, value, timestamp, _ in values:
+        totals.add(prefix, key, Reading(value, timestamp))
+    return True
+
+
+def _merge(prefix: str, old: Reading, new: Reading) -> Reading:
+    match prefix.removeprefix("gauge_"):
+        case Merge.MIN:
+            return min(old, new)
+        case Merge.MAX | Merge.LIVE_MAX:
+            return max(old, new)
+        case Merge.LATEST:
+            return max(old, new, key=lambda reading: reading.timestamp)
+        case _:
+            return Reading(old.value + new.value, max(old.timestamp, new.timestamp))
