@@ -1,62 +1,14 @@
-"""What the tests share: the real service as a process, and models to serve."""
+"""What the tests share: models to serve, a service that serves them, and other programs."""
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-
-ROOT = Path(__file__).parents[1]
-REAL_LOGS = ROOT.parent / "shared" / "data"
-
-
-@dataclass(frozen=True)
-class Service:
-    """A running service."""
-
-    url: str
-    process: subprocess.Popen[str]
-    state_dir: Path
-
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=30)
-
-
-@contextmanager
-def running_service(
-    state_dir: Path, models_dir: Path, *, env: Mapping[str, str] | None = None, workers: int = 1
-) -> Iterator[Service]:
-    """Start the service as a user would and stop it as Ctrl-C would."""
-    command = [
-        *(sys.executable, "scripts/run_api.py"),
-        *("--port", "0", "--workers", str(workers)),
-        *("--state-dir", str(state_dir), "--models-dir", str(models_dir)),
-    ]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        banner = process.stdout.readline()
-        assert " at http://" in banner, banner
-        service = Service(banner.split()[-1], process, state_dir)
-        # The socket listens already; the answer comes when the models are loaded.
-        with service.client() as client:
-            assert client.get("/readyz").status_code == 200
-        yield service
-    finally:
-        process.send_signal(2)
-        process.communicate(timeout=30)
+from service_process import ROOT, Service, running_service
 
 
 @pytest.fixture(scope="session")

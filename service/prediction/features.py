@@ -7,7 +7,7 @@ rows take the same path. A key that training never saw has the effect 0 and the 
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from service.monitoring.buckets import HOURS_PER_DAY
 from service.prediction.ad_request import AdRequest
+from service.prediction.request_keys import KEYS, whole
 
 FEATURES_FORMAT = 1
 DAYS_PER_WEEK = 7
@@ -38,52 +39,6 @@ class KeyFeatures(NamedTuple):
     log_count: float
     """Natural logarithm of one plus the key's impressions in training."""
 
-
-def ad_family(ad_id: str) -> str:
-    """Leading characters of an ad id: neighbouring ids often belong to one campaign."""
-    return ad_id[:4]
-
-
-def user_tail(user_id: str) -> str:
-    """Trailing characters of a user id, where composed ids carry the device's model."""
-    return user_id[-4:]
-
-
-def publisher(placement: str) -> str:
-    """Return what comes before the colon in ``publisher:slot``; all of it without a colon."""
-    return placement.partition(":")[0]
-
-
-def slot(placement: str) -> str:
-    """Return what comes after the colon in ``publisher:slot``; empty without a colon."""
-    return placement.partition(":")[2]
-
-
-def _same(value: Any) -> Any:  # noqa: ANN401
-    return value
-
-
-class Key(NamedTuple):
-    """One lookup: which field of the request, and what part of it."""
-
-    table: str
-    field: str
-    part: Callable[[Any], str | int]
-
-
-KEYS = (
-    Key("ad", "ad_id", _same),
-    Key("ad_family", "ad_id", ad_family),
-    Key("placement", "placement", _same),
-    Key("publisher", "placement", publisher),
-    Key("slot", "placement", slot),
-    Key("user", "user_id", _same),
-    Key("user_tail", "user_id", user_tail),
-    Key("device", "device", _same),
-    Key("hour", "hour", _same),
-    Key("day_of_week", "day_of_week", _same),
-)
-"""The lookups, in the order of the feature columns."""
 
 Table = Mapping[str | int, KeyFeatures]
 """Features by key, the most frequent key first."""
@@ -131,7 +86,7 @@ class FeatureEncoder:
         """Look up the features of each request, shape ``(n, len(names))``, read-only."""
         fields = tuple(zip(*requests, strict=True)) or ((),) * len(AdRequest._fields)
         columns = (
-            map(get, fields[i] if part is _same else map(part, fields[i]), repeat(_NOTHING_KNOWN))
+            map(get, fields[i] if part is whole else map(part, fields[i]), repeat(_NOTHING_KNOWN))
             for i, part, get in self._lookups
         )
         row_parts = chain.from_iterable(zip(*columns, strict=True))

@@ -7,6 +7,7 @@ import hmac
 import os
 import secrets
 import struct
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,8 +80,7 @@ def signing_key(configured: str | None, file: Path) -> bytes:
         return hashlib.sha256(configured.encode()).digest()
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        own = file.with_name(f"{file.name}.{os.getpid()}")
-        descriptor = os.open(own, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        descriptor, own = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)  # mode 0600
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(secrets.token_bytes(_KEY_BYTES))
             handle.flush()
@@ -90,7 +90,7 @@ def signing_key(configured: str | None, file: Path) -> bytes:
         except FileExistsError:
             pass
         finally:
-            own.unlink()
+            Path(own).unlink()
     return file.read_bytes()
 
 

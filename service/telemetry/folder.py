@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from service.telemetry.series import WorkerFiles
 _FOLDED = "folded.json"
 _FOLD_LOCK = "fold.lock"
 _LIVE = {f"gauge_{Merge.LIVE_SUM}", f"gauge_{Merge.LIVE_MAX}"}
+_HEADER_BYTES = 8
 _UNREADABLE = (OSError, struct.error, RuntimeError, ValueError)
 
 
@@ -158,6 +160,9 @@ def _split(file: Path) -> tuple[str, str]:
 
 def _read_into(totals: Totals, prefix: str, file: Path) -> bool:
     try:
+        with file.open("rb") as handle:
+            if int.from_bytes(handle.read(4), sys.byteorder, signed=True) < _HEADER_BYTES:
+                raise ValueError("the file's header is damaged")
         values = list(MmapedDict.read_all_values_from_file(str(file)))
     except _UNREADABLE:
         totals.unreadable_files += 1

@@ -6,10 +6,9 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
-from conftest import Service
-from prometheus_client.parser import text_string_to_metric_families
+from exposition import samples, total
+from service_process import Service
 
 REQUEST = {
     "user_id": "user_123",
@@ -19,29 +18,11 @@ REQUEST = {
     "hour": 14,
     "day_of_week": 0,
 }
+pytestmark = pytest.mark.integration
+
 TYPE = {"Content-Type": "application/json"}
 
 
-def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Everything that /metrics shows, read by the client library's own parser."""
-    families = text_string_to_metric_families(client.get("/metrics").text)
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def total(client: httpx.Client, name: str, **labels: str) -> float:
-    """Sum of the series of ``name`` that carry ``labels``."""
-    return math.fsum(
-        value
-        for (sample, found), value in samples(client).items()
-        if sample == name and labels.items() <= dict(found).items()
-    )
-
-
-@pytest.mark.integration
 def test_a_prediction_has_the_fields_of_the_contract(service: Service) -> None:
     with service.client() as client:
         answer = client.post("/predict_ctr", json=REQUEST)
@@ -59,7 +40,6 @@ def test_a_prediction_has_the_fields_of_the_contract(service: Service) -> None:
     assert body["latency_ms"] > 0
 
 
-@pytest.mark.integration
 def test_a_batch_scores_each_row_as_a_single_request_does(service: Service) -> None:
     rows = [REQUEST | {"user_id": f"u{i}", "hour": i % 24} for i in range(100)]
 
@@ -74,7 +54,6 @@ def test_a_batch_scores_each_row_as_a_single_request_does(service: Service) -> N
     assert {p["model_name"] for p in single} == {"xgboost", "logistic"}
 
 
-@pytest.mark.integration
 def test_concurrent_requests_get_their_own_answers(service: Service) -> None:
     rows = [REQUEST | {"user_id": f"u{i}", "hour": i % 24} for i in range(200)]
 
@@ -88,7 +67,6 @@ def test_concurrent_requests_get_their_own_answers(service: Service) -> None:
     assert together == alone
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("model", ["xgboost", "logistic"])
 def test_the_query_overrides_the_assignment(service: Service, model: str) -> None:
     with service.client() as client:
@@ -98,7 +76,6 @@ def test_the_query_overrides_the_assignment(service: Service, model: str) -> Non
             assert answer.json()["model_name"] == model
 
 
-@pytest.mark.integration
 def test_every_prediction_is_counted_once_everywhere(service: Service) -> None:
     row = REQUEST | {"device": "never seen", "hour": 3}
     with service.client() as client:
@@ -136,7 +113,6 @@ def test_every_prediction_is_counted_once_everywhere(service: Service) -> None:
     assert growth("ctr_requests_in_progress") == 0
 
 
-@pytest.mark.integration
 def test_the_answer_s_latency_is_the_one_recorded(service: Service) -> None:
     with service.client() as client:
         before = total(client, "ctr_request_duration_seconds_sum", model="logistic")
@@ -170,7 +146,6 @@ BAD_REQUESTS = {
 }
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("name", BAD_REQUESTS)
 def test_a_bad_body_is_refused_with_its_field_named(service: Service, name: str) -> None:
     content, field = BAD_REQUESTS[name]
@@ -189,7 +164,6 @@ def test_a_bad_body_is_refused_with_its_field_named(service: Service, name: str)
     assert changed == {"ctr_rejected_requests_total"}
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("content", "status"),
     [(b"[" * 100_000, (400, 422)), (b"\xff\xfe{}", (400, 422)), (b"{" + b" " * 10**7, (413,))],
@@ -208,7 +182,6 @@ def test_hostile_bodies_are_the_client_s_error(
     assert after == before + 1
 
 
-@pytest.mark.integration
 def test_a_form_is_refused_as_the_wrong_media_type(service: Service) -> None:
     with service.client() as client:
         answer = client.post("/predict_ctr", data={"user_id": "a"})
@@ -217,7 +190,6 @@ def test_a_form_is_refused_as_the_wrong_media_type(service: Service) -> None:
     assert "application/json" in answer.json()["detail"]
 
 
-@pytest.mark.integration
 def test_an_unknown_model_is_not_found_and_makes_no_series(service: Service) -> None:
     with service.client() as client:
         before = samples(client)
@@ -229,7 +201,6 @@ def test_an_unknown_model_is_not_found_and_makes_no_series(service: Service) -> 
     assert before.keys() == after.keys()
 
 
-@pytest.mark.integration
 def test_one_bad_row_refuses_the_whole_batch(service: Service) -> None:
     rows = [REQUEST, REQUEST | {"hour": 24}, REQUEST]
     with service.client() as client:
@@ -242,7 +213,6 @@ def test_one_bad_row_refuses_the_whole_batch(service: Service) -> None:
     assert after == before
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("size", [0, 1001])
 def test_a_batch_has_1_to_1000_rows(service: Service, size: int) -> None:
     with service.client() as client:
@@ -252,7 +222,6 @@ def test_a_batch_has_1_to_1000_rows(service: Service, size: int) -> None:
     assert answer.json()["errors"][0]["field"] == "requests"
 
 
-@pytest.mark.integration
 def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:
     with service.client() as client:
         missing, wrong = client.get("/nothing"), client.get("/predict_ctr")
@@ -263,14 +232,12 @@ def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:
     assert wrong.headers["allow"] == "POST"
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/redoc", "/openapi.json"])
 def test_the_pages_of_operations_answer(service: Service, path: str) -> None:
     with service.client() as client:
         assert client.get(path).status_code == 200
 
 
-@pytest.mark.integration
 def test_the_openapi_document_names_every_error(service: Service) -> None:
     with service.client() as client:
         paths = client.get("/openapi.json").json()["paths"]
@@ -280,7 +247,6 @@ def test_the_openapi_document_names_every_error(service: Service) -> None:
     }
 
 
-@pytest.mark.integration
 def test_promtool_finds_nothing_wrong_with_the_metrics(
     service: Service, tool: Callable[[str, str], str]
 ) -> None:

@@ -1,0 +1,168 @@
+"""Is each model well? Named checks with value, threshold and the number of observations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from service.monitoring.counts import ModelCounts
+from service.monitoring.statistics import MILLISECONDS, PERCENT
+
+
+class HealthStatus(StrEnum):
+    """The seed's three words."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    DEGRADED = "degraded"
+
+
+class HealthLevel(IntEnum):
+    """The value of the metric ``ctr_health_status``."""
+
+    HEALTHY = 0
+    WARNING = 1
+    DEGRADED = 2
+
+
+class CheckStatus(StrEnum):
+    """The outcome of one check; without enough data there is none."""
+
+    OK = "ok"
+    WARNING = "warning"
+    DEGRADED = "degraded"
+    INSUFFICIENT_DATA = "insufficient_data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthPolicy:
+    """Thresholds; a value above its threshold degrades."""
+
+    error_rate_percent: float
+    latency_ms: float
+    min_requests: int
+    """Fewer in the window decide nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question put to one model."""
+
+    name: str
+    status: CheckStatus
+    value: float | None
+    threshold: float
+    unit: str
+    observations: int
+    """Requests in the window."""
+    last_decided: CheckStatus | None
+    """What the check said when it last had enough data."""
+
+    @property
+    def standing(self) -> CheckStatus:
+        """What counts for the status: too little data neither raises nor clears an alarm."""
+        if self.status is CheckStatus.INSUFFICIENT_DATA:
+            return self.last_decided or CheckStatus.INSUFFICIENT_DATA
+        return self.status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelHealth:
+    """The checks of one model over one window."""
+
+    model_name: str
+    checks: Sequence[Check]
+    counts: ModelCounts
+
+    @property
+    def status(self) -> HealthStatus:
+        """The worst of the checks."""
+        standing = {check.standing for check in self.checks}
+        if CheckStatus.DEGRADED in standing:
+            return HealthStatus.DEGRADED
+        if CheckStatus.WARNING in standing:
+            return HealthStatus.WARNING
+        return HealthStatus.HEALTHY
+
+    @property
+    def alerts(self) -> Sequence[str]:
+        """A sentence for each check that is not well."""
+        return [
+            _sentence(self.model_name, check)
+            for check in self.checks
+            if check.standing in {CheckStatus.WARNING, CheckStatus.DEGRADED}
+        ]
+
+
+Decided = Mapping[str, CheckStatus]
+"""The last decided status of each check of one model, by name."""
+
+
+def judge(
+    model_name: str, counts: ModelCounts, *, policy: HealthPolicy, decided: Decided
+) -> ModelHealth:
+    """Put every check to a model.
+
+    Args:
+        model_name: Which model.
+        counts: What it did over the health window.
+        policy: The thresholds.
+        decided: What the checks said when they last had enough data.
+    """
+    error_ratio, latency = counts.error_ratio, counts.durations.mean
+    questions = (
+        (
+            "error_rate",
+            None if error_ratio is None else error_ratio * PERCENT,
+            policy.error_rate_percent,
+            "percent",
+        ),
+        (
+            "avg_latency",
+            None if latency is None else latency * MILLISECONDS,
+            policy.latency_ms,
+            "ms",
+        ),
+    )
+    requests = round(counts.requests)
+    enough = requests >= policy.min_requests
+    return ModelHealth(
+        model_name=model_name,
+        counts=counts,
+        checks=[
+            Check(
+                name=name,
+                status=_status(value, threshold) if enough else CheckStatus.INSUFFICIENT_DATA,
+                value=value,
+                threshold=threshold,
+                unit=unit,
+                observations=requests,
+                last_decided=decided.get(name),
+            )
+            for name, value, threshold, unit in questions
+        ],
+    )
+
+
+def overall(models: Sequence[ModelHealth]) -> HealthStatus:
+    """The worst status of any model; healthy without models."""
+    return max(
+        (model.status for model in models),
+        key=lambda status: HealthLevel[status.name],
+        default=HealthStatus.HEALTHY,
+    )
+
+
+def _status(value: float | None, threshold: float) -> CheckStatus:
+    return CheckStatus.DEGRADED if value is not None and value > threshold else CheckStatus.OK
+
+
+def _sentence(model: str, check: Check) -> str:
+    name = check.name.replace("_", " ")
+    if check.status is CheckStatus.INSUFFICIENT_DATA:
+        return (
+            f"{model}: {name} was {check.standing} when last decided; "
+            f"{check.observations} requests since are too few to decide again"
+        )
+    return (
+        f"{model}: {name} {check.value:.4g} {check.unit} is above {check.threshold:g} {check.unit}"
+    )

@@ -1,0 +1,53 @@
+"""What happened between two instants: exact differences of counters, never extrapolated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from service.monitoring.snapshot import Series, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """The growth of every counter over a span of time."""
+
+    start: float
+    """True start in Unix seconds: when the reading at its beginning was taken."""
+    end: float
+    increases: Mapping[Series, float]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the span."""
+        return self.end - self.start
+
+
+def window_over(snapshots: Sequence[Snapshot]) -> Window:
+    """Growth from the first snapshot to the last.
+
+    Within an epoch the growth is the difference. A later epoch began at zero, so its whole value
+    is growth, also where it has already outgrown the old one. For this to be exact the sequence
+    holds, between its ends, the last snapshot of each epoch that ended meanwhile.
+
+    Args:
+        snapshots: At least one, in order of time.
+
+    Raises:
+        ValueError: The sequence is empty.
+    """
+    if not snapshots:
+        raise ValueError("a window needs at least one snapshot")
+    increases: dict[Series, float] = {}
+    for before, after in pairwise(snapshots):
+        same_epoch = before.epoch == after.epoch
+        for series, value in after.counters.items():
+            earlier = before.counters.get(series, 0.0) if same_epoch else 0.0
+            # A counter falls within its epoch only while a metrics file is unreadable.
+            growth = max(value - earlier, 0.0)
+            increases[series] = increases.get(series, 0.0) + growth
+    return Window(start=snapshots[0].at, end=snapshots[-1].at, increases=increases)
+
+
+def since_counters_began(snapshot: Snapshot) -> Window:
+    """Everything that the snapshot's epoch has counted."""
+    return Window(start=snapshot.epoch, end=snapshot.at, increases=snapshot.counters)

@@ -1,0 +1,58 @@
+"""What of a request is looked up: its fields, and parts of ids that outlive the ids.
+
+Most users and many ads of tomorrow are new. What they share with those of today is often in the
+id itself, so a new id is still known by its part. Chosen on real logs; where the ids of a log are
+mere numbers a part says nothing, its effect is drawn to zero, and nothing is lost.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+def ad_family(ad_id: str) -> str:
+    """Leading characters of an ad id: neighbouring ids often belong to one campaign."""
+    return ad_id[:4]
+
+
+def user_tail(user_id: str) -> str:
+    """Trailing characters of a user id, where composed ids carry the device's model."""
+    return user_id[-4:]
+
+
+def publisher(placement: str) -> str:
+    """Return what comes before the colon in ``publisher:slot``; all of it without a colon."""
+    return placement.partition(":")[0]
+
+
+def slot(placement: str) -> str:
+    """Return what comes after the colon in ``publisher:slot``; empty without a colon."""
+    return placement.partition(":")[2]
+
+
+def whole(value: str | int) -> str | int:
+    """Return the field itself."""
+    return value
+
+
+class Key(NamedTuple):
+    """One lookup: which field of the request, and what part of it."""
+
+    table: str
+    field: str
+    """Of :class:`AdRequest`."""
+    part: Callable[[Any], str | int]
+
+
+KEYS = (
+    Key("ad", "ad_id", whole),
+    Key("ad_family", "ad_id", ad_family),
+    Key("placement", "placement", whole),
+    Key("publisher", "placement", publisher),
+    Key("slot", "placement", slot),
+    Key("user", "user_id", whole),
+    Key("user_tail", "user_id", user_tail),
+    Key("device", "device", whole),
+    Key("hour", "hour", whole),
+    Key("day_of_week", "day_of_week", whole),
+)
+"""The lookups, in the order of the feature columns."""

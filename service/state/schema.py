@@ -1,0 +1,137 @@
+"""The tables, and how a database of an earlier release becomes one of this."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    select,
+)
+
+from service.state.errors import StateError
+
+Migration = Callable[[Connection], None]
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+
+layouts = Table(
+    "layouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("content", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,  # An id is remembered by readers and must not come back.
+)
+"""The series of snapshots: each distinct set is stored once."""
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("scope", String, nullable=False),
+    Column("epoch", Double, nullable=False),
+    UniqueConstraint("scope", "epoch"),
+    sqlite_autoincrement=True,
+)
+"""The lives of the counters, one after the other in each scope."""
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("epoch_id", ForeignKey(epochs.c.id), primary_key=True),
+    Column("tick", Double, primary_key=True),
+    Column("minute", Integer, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("layout_id", ForeignKey(layouts.c.id), nullable=False),
+    Column("counters", LargeBinary, nullable=False),
+    Index("snapshots_by_layout", "layout_id"),
+)
+"""Counters at one tick; ``minute`` numbers the minute (since 1970) that the tick is in or ends."""
+
+baselines = Table(
+    "baselines",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("model_name", String, nullable=False),
+    Column("model_version", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Index("baselines_by_model", "model_name", "model_version", "revision"),
+    sqlite_autoincrement=True,
+)
+"""Every baseline that was ever set; nothing is changed or removed."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+"""Who does a piece of work that only one may do."""
+
+keyed_values = Table(
+    "keyed_values",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Small things that are replaced as a whole."""
+
+MIGRATIONS: Sequence[Migration] = ()
+"""Step ``i`` makes schema version ``i + 2`` of ``i + 1``; never changed once released.
+
+A new database is created from the tables above, which always show the newest version.
+"""
+
+
+def is_current(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Tell whether the tables are those of this release.
+
+    Raises:
+        StateError: They are those of a later one.
+    """
+    version = _version(connection)
+    if version is not None and version > len(migrations) + 1:
+        raise StateError(
+            f"the state was written by a newer release (schema version {version}, this release "
+            f"knows {len(migrations) + 1}): run that release, or restore a backup of the state"
+        )
+    return version == len(migrations) + 1
+
+
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Create or update the tables, in the caller's transaction and under the caller's lock."""
+    if is_current(connection, migrations):
+        return
+    version = _version(connection)
+    if version is None:
+        metadata.create_all(connection)
+        connection.execute(schema_version.insert().values(version=len(migrations) + 1))
+        return
+    for migration in migrations[version - 1 :]:
+        migration(connection)
+    connection.execute(schema_version.update().values(version=len(migrations) + 1))
+
+
+def _version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(schema_version.name):
+        return None
+    return connection.execute(select(schema_version.c.version)).scalar()

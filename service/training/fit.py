@@ -1,0 +1,147 @@
+"""Fitting the two kinds of model on a log."""
+
+import json
+import os
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from service.prediction.features import FeatureEncoder
+from service.prediction.model_kinds import LogisticModel, XGBoostModel
+from service.training.click_log import ClickLog, TrainingError, split_by_time
+from service.training.encoding import encode_log, fit_encoder, out_of_block_features
+
+MAX_TREES = 300
+PATIENCE = 25
+"""Trees without improvement after which the number of trees counts as found."""
+
+STOPPING_SHARE = 0.2
+"""Latest share of the training rows that the number of trees is chosen on."""
+
+_MAX_THREADS = 8
+
+# Few clicks tell little about an interaction: shallow trees, small steps, leaves of some weight.
+_TREES = {
+    "objective": "binary:logistic",
+    "eval_metric": "logloss",
+    "tree_method": "hist",
+    "max_depth": 4,
+    "eta": 0.05,
+    "min_child_weight": 10,
+    "subsample": 0.8,
+    "colsample_bytree": 0.8,
+    "lambda": 5,
+}
+
+_LOGISTIC_C = 0.01
+"""Weight of the summed loss against the ridge penalty."""
+
+# A column that hardly varied in training (the only weekday of a short log) must not become
+# decisive by being divided by next to nothing.
+_SMALLEST_SCALE = 0.1
+
+
+def fit_xgboost(
+    features: NDArray[np.float32],
+    log: ClickLog,
+    *,
+    encoder: FeatureEncoder,
+    device: str,
+    seed: int,
+) -> XGBoostModel:
+    """Fit trees on ``features`` of ``log``, shape ``(n, d)``.
+
+    The number of trees is chosen on the latest rows of ``log`` by a model that was fitted on the
+    earlier ones, features included, so that nothing outside ``log`` is looked at.
+    """
+    parameters = _TREES | {
+        "base_score": log.ctr,
+        "device": device,
+        "seed": seed,
+        # More clicks in the past never lower a score: what contradicts this is noise.
+        "monotone_constraints": tuple(int(name.endswith("_effect")) for name in encoder.names),
+        "nthread": min(os.cpu_count() or 1, _MAX_THREADS),
+    }
+    earlier, later = split_by_time(log, later_share=STOPPING_SHARE)
+    past = fit_encoder(earlier)
+    trial = xgb.train(
+        parameters,
+        _matrix(out_of_block_features(earlier), earlier, past),
+        MAX_TREES,
+        evals=[(_matrix(encode_log(past, later), later, past), "later")],
+        early_stopping_rounds=PATIENCE,
+        verbose_eval=False,
+        callbacks=[_Progress("choosing the number of trees")],
+    )
+    booster = xgb.train(
+        parameters,
+        _matrix(features, log, encoder),
+        trial.best_iteration + 1,
+        callbacks=[_Progress("growing trees")],
+    )
+    return XGBoostModel(booster)
+
+
+def fit_logistic(
+    features: NDArray[np.float32], log: ClickLog, *, encoder: FeatureEncoder
+) -> LogisticModel:
+    """Fit a ridge logistic regression on standardised ``features`` of ``log``."""
+    means = features.mean(axis=0, dtype=np.float64)
+    deviations = features.std(axis=0, dtype=np.float64)
+    scales = np.maximum(deviations, _SMALLEST_SCALE)
+    regression = LogisticRegression(C=_LOGISTIC_C, max_iter=1000)
+    regression.fit((features - means) / scales, log.click)
+    return LogisticModel(
+        feature_names=encoder.names,
+        means=means,
+        scales=scales,
+        weights=regression.coef_[0],
+        intercept=float(regression.intercept_[0]),
+    )
+
+
+def require_device(device: str) -> None:
+    """Make sure that XGBoost can train on ``cpu`` or ``cuda`` here.
+
+    Raises:
+        TrainingError: The installed XGBoost has no CUDA, or there is no GPU.
+    """
+    if device == "cpu":
+        return
+    if not xgb.build_info()["USE_CUDA"]:
+        raise TrainingError(
+            "--device cuda needs XGBoost with CUDA, and this one is built for the CPU; "
+            "install the extra 'gpu' instead of 'cpu', or train with --device cpu"
+        )
+    tiny = xgb.DMatrix(np.array([[0.0], [1.0]]), label=np.array([0.0, 1.0]))
+    try:
+        booster = xgb.train({"device": device}, tiny, 1)
+    except xgb.core.XGBoostError as error:
+        raise TrainingError(f"--device cuda failed: {str(error).splitlines()[0]}") from error
+    used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+    if not used.startswith("cuda"):
+        raise TrainingError("--device cuda found no GPU; train with --device cpu")
+
+
+def _matrix(features: NDArray[np.float32], log: ClickLog, encoder: FeatureEncoder) -> xgb.DMatrix:
+    return xgb.DMatrix(features, label=log.click, feature_names=list(encoder.names))
+
+
+class _Progress(xgb.callback.TrainingCallback):
+    """A bar that moves with every tree."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__()
+        self._bar = tqdm(desc=description, unit="tree", delay=1, leave=False)
+
+    def after_iteration(self, model: object, epoch: int, evals_log: object) -> bool:
+        del model, epoch, evals_log
+        self._bar.update()
+        return False
+
+    def after_training(self, model: xgb.Booster) -> xgb.Booster:
+        self._bar.close()
+        return model

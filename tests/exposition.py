@@ -1,0 +1,25 @@
+"""Reading `/metrics` with the client library's own parser."""
+
+import math
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Everything that /metrics shows, read by the client library's own parser."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def total(client: httpx.Client, name: str, **labels: str) -> float:
+    """Sum of the series of ``name`` that carry ``labels``."""
+    return math.fsum(
+        value
+        for (sample, found), value in samples(client).items()
+        if sample == name and labels.items() <= dict(found).items()
+    )

@@ -1,0 +1,83 @@
+import base64
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.prediction.prediction_id import (
+    InvalidPredictionIdError,
+    PredictionId,
+    signing_key,
+)
+
+KEY = b"k" * 32
+ID = PredictionId("xgboost", "20261123T014500Z-3fa29c", 0.0234, 1_764_000_000_123, b"abcdef")
+
+
+@given(
+    model=st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
+    score=st.floats(0, 1),
+    milliseconds=st.integers(0, 2**63),
+    nonce=st.binary(min_size=6, max_size=6),
+)
+def test_an_id_says_what_was_signed(
+    model: str, score: float, milliseconds: int, nonce: bytes
+) -> None:
+    identity = PredictionId(model, "v1", score, milliseconds, nonce)
+
+    assert PredictionId.verified(identity.signed(KEY), KEY) == identity
+
+
+def test_changing_any_byte_is_noticed() -> None:
+    raw = base64.urlsafe_b64decode(ID.signed(KEY) + "==")
+    for position in range(len(raw)):
+        forged = bytearray(raw)
+        forged[position] ^= 1
+        text = base64.urlsafe_b64encode(forged).decode().rstrip("=")
+        with pytest.raises(InvalidPredictionIdError):
+            PredictionId.verified(text, KEY)
+
+
+def test_another_key_is_noticed() -> None:
+    with pytest.raises(InvalidPredictionIdError):
+        PredictionId.verified(ID.signed(KEY), b"other" * 6)
+
+
+@given(st.text(max_size=200))
+def test_no_text_is_taken_for_an_id(text: str) -> None:
+    with pytest.raises(InvalidPredictionIdError):
+        PredictionId.verified(text, KEY)
+
+
+def test_an_id_is_safe_in_a_url() -> None:
+    assert set(ID.signed(KEY)) <= set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    )
+
+
+def test_the_key_file_is_its_owner_s_alone_and_stays(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "signing.key"
+    key = signing_key(None, file)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(key) == 32
+    assert signing_key(None, file) == key
+    assert [p.name for p in file.parent.iterdir()] == ["signing.key"]
+
+
+def test_processes_that_start_together_use_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: signing_key(None, tmp_path / "signing.key"), range(8)))
+
+    assert len(keys) == 1
+
+
+def test_a_configured_key_is_shared_without_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "signing.key"
+
+    assert signing_key("s" * 32, file) == signing_key("s" * 32, tmp_path / "elsewhere")
+    assert signing_key("t" * 32, file) != signing_key("s" * 32, file)
+    assert not file.exists()

@@ -1,0 +1,259 @@
+"""Recording and reading back, held against prometheus_client's own classes."""
+
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
+from service.monitoring.catalogue import CATALOGUE, ErrorType, Rejection
+from service.telemetry.folder import MetricsFolder
+from service.telemetry.recorder import ModelRecorder, Recorder
+from service.telemetry.registry import registry_of
+
+VOCABULARIES = {"device": ("mobile", "(other)", "(unseen)"), "hour": ("0", "1")}
+Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> MetricsFolder:
+    return MetricsFolder.begin(tmp_path, 1_700_000_000.0)
+
+
+class Worker:
+    """A worker that lives in this process."""
+
+    def __init__(self, folder: MetricsFolder) -> None:
+        self.files = folder.join()
+        self.recorder = Recorder(self.files)
+        self.model: ModelRecorder = self.recorder.model(
+            "m", version="1", kind="xgboost", vocabularies=VOCABULARIES
+        )
+
+    def serve(self, seconds: float, *scores: float) -> None:
+        self.model.started(1)
+        self.model.succeeded(seconds)
+        self.model.predicted(np.array(scores), np.zeros((len(scores), 2), dtype=np.int64))
+        self.recorder.flush()
+
+
+@pytest.fixture
+def worker(folder: MetricsFolder) -> Iterator[Worker]:
+    started = Worker(folder)
+    yield started
+    started.files.close()
+
+
+def values(folder: MetricsFolder) -> Values:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in registry_of(folder).collect()
+        for sample in family.samples
+    }
+
+
+def value(folder: MetricsFolder, name: str, **labels: str) -> float:
+    found = [
+        v
+        for (n, ls), v in values(folder).items()
+        if n == name and labels.items() <= dict(ls).items()
+    ]
+    assert found, name
+    return math.fsum(found)
+
+
+def test_every_series_exists_before_the_first_request(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    before = values(folder).keys()
+
+    worker.serve(0.01, 0.02)
+    worker.model.failed(0.01, ErrorType.EXCEPTION)
+    for reason in Rejection:
+        worker.recorder.rejected(reason)
+
+    born = {name for name, _ in values(folder).keys() - before}
+    # A minimum of nothing is no number: only these three wait for a first value.
+    assert born == {
+        "ctr_request_duration_seconds_min",
+        "ctr_request_duration_seconds_max",
+        "ctr_prediction_ratio_last",
+    }
+
+
+def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    worker.serve(0.01, 0.02)
+
+    families = list(registry_of(folder).collect())
+
+    exposed = [f.name + ("_total" if f.type == "counter" else "") for f in families]
+    assert sorted(exposed) == sorted(metric.name for metric in CATALOGUE)
+    assert all(family.samples for family in families)
+
+
+@given(
+    durations=st.lists(st.floats(0, 20), min_size=1, max_size=30),
+    scores=st.lists(st.floats(0, 1), min_size=1, max_size=30),
+)
+def test_bulk_recording_equals_prometheus_client_s_histogram(
+    tmp_path_factory: pytest.TempPathFactory, durations: list[float], scores: list[float]
+) -> None:
+    folder = MetricsFolder.begin(tmp_path_factory.mktemp("metrics"), 1.0)
+    worker = Worker(folder)
+    for seconds in durations:
+        worker.serve(seconds, *scores)
+    own = {
+        (name, dict(labels)["le"]): v
+        for (name, labels), v in values(folder).items()
+        if name.endswith("_bucket")
+    }
+    worker.files.close()
+
+    registry = CollectorRegistry()
+    latency = Histogram(
+        "ctr_request_duration_seconds", "x", buckets=LATENCY_BOUNDS, registry=registry
+    )
+    ratio = Histogram("ctr_prediction_ratio", "x", buckets=PREDICTION_BOUNDS, registry=registry)
+    for seconds in durations:
+        latency.observe(seconds)
+        for score in scores:
+            ratio.observe(score)
+    stock = {
+        (sample.name, sample.labels["le"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name.endswith("_bucket")
+    }
+    assert own == stock
+
+
+def test_sums_of_squares_give_the_exact_standard_deviation(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    scores = np.random.default_rng(1).beta(2, 80, 5000)
+    worker.serve(0.01, *scores)
+
+    n = value(folder, "ctr_prediction_ratio_count")
+    mean = value(folder, "ctr_prediction_ratio_sum") / n
+    variance = value(folder, "ctr_prediction_ratio_squared_total") / n - mean**2
+    assert mean == pytest.approx(scores.mean(), rel=1e-12)
+    assert math.sqrt(variance) == pytest.approx(scores.std(), rel=1e-9)
+
+
+def test_minimum_maximum_and_last_are_those_of_all_workers(folder: MetricsFolder) -> None:
+    first, second = Worker(folder), Worker(folder)
+    first.serve(0.5, 0.1)
+    second.serve(0.2, 0.3)
+    first.serve(0.9, 0.2)
+
+    assert value(folder, "ctr_request_duration_seconds_min") == 0.2
+    assert value(folder, "ctr_request_duration_seconds_max") == 0.9
+    assert value(folder, "ctr_prediction_ratio_last") == 0.2
+    first.files.close()
+    second.files.close()
+
+
+def test_a_stock_multiprocess_collector_reads_the_same_numbers(folder: MetricsFolder) -> None:
+    workers = [Worker(folder), Worker(folder)]
+    for number, worker in enumerate(workers):
+        worker.serve(0.01 * (number + 1), 0.02, 0.03)
+    own = values(folder)
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder.path))
+    stock = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+    computed_on_reading = {"ctr_counters_began_timestamp_seconds", "ctr_metrics_unreadable_files"}
+    assert {key: v for key, v in own.items() if key[0] not in computed_on_reading} == stock
+    for worker in workers:
+        worker.files.close()
+
+
+def _serve_and_die(path: Path) -> None:
+    worker = Worker(MetricsFolder(path))
+    worker.serve(0.25, 0.5)
+    worker.model.started(3)
+    worker.recorder.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_a_worker(folder: MetricsFolder) -> None:
+    process = multiprocessing.get_context("spawn").Process(
+        target=_serve_and_die, args=(folder.path,)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_what_a_killed_worker_recorded_stays_but_it_is_not_in_progress(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    worker.serve(0.5, 0.5)
+    kill_a_worker(folder)
+
+    assert value(folder, "ctr_requests_total", outcome="success") == 2
+    assert value(folder, "ctr_request_duration_seconds_min") == 0.25
+    assert value(folder, "ctr_requests_in_progress") == 0
+
+
+def test_folding_dead_workers_changes_no_number_and_keeps_the_folder_small(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    worker.serve(0.5, 0.5)
+    for _ in range(3):
+        kill_a_worker(folder)
+    before = values(folder)
+
+    successor = Worker(folder)
+
+    assert values(folder) == before
+    assert value(folder, "ctr_requests_total", outcome="success") == 4
+    locks = [path for path in folder.path.glob("*.lock") if path.name != "fold.lock"]
+    assert len(locks) == 2
+    successor.files.close()
+
+
+def test_a_crash_between_folding_and_deleting_counts_nothing_twice(
+    folder: MetricsFolder,
+) -> None:
+    kill_a_worker(folder)
+    left_behind = {p: p.read_bytes() for p in folder.path.glob("*_*.db")}
+    before = values(folder)
+    folder.join().close()
+    for path, content in left_behind.items():
+        path.write_bytes(content)
+
+    assert values(folder) == before
+    folder.join().close()
+    assert values(folder) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 4096, b"\x40\x00\x00\x00" + b"\x07" * 60])
+def test_an_unreadable_file_is_left_out_and_counted(
+    folder: MetricsFolder, worker: Worker, content: bytes
+) -> None:
+    worker.serve(0.5, 0.5)
+    (folder.path / "counter_1-dead.db").write_bytes(content)
+
+    assert value(folder, "ctr_metrics_unreadable_files") == 1
+    assert value(folder, "ctr_requests_total", outcome="success") == 1
+
+
+def test_the_epoch_began_when_its_folder_says(folder: MetricsFolder) -> None:
+    assert value(folder, "ctr_counters_began_timestamp_seconds") == 1_700_000_000.0
+    assert MetricsFolder.latest(folder.path.parent).path == folder.path
