@@ -1,24 +1,37 @@
 """The composition root: the only module that knows every part of a worker."""
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
 from service import __version__
 from service.api.body_gate import BodyGate
 from service.api.errors import install_error_handlers
+from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
+from service.monitoring.health import HealthPolicy
+from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
+from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.model_folder import load_models
 from service.prediction.prediction_id import signing_key
 from service.prediction.predictor import Predictor, Served
 from service.settings import Settings
+from service.sources.active_baselines import ActiveBaselines
+from service.sources.local import LocalSource
+from service.sources.verdicts import StoredVerdicts
+from service.state.errors import StateError
+from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
+from service.telemetry.judgements import JudgementGauges
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
+from service.ticker import Tick, Ticker
 
 
 def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
@@ -29,6 +42,7 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
         ExperimentError: The experiment cannot be run with these models.
     """
     bundles = load_models(settings.models_dir)
+    state = open_state(settings.state_store_url)
     files = metrics.join()
     recorder = Recorder(files)
     served = {
@@ -48,11 +62,54 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
         experiment=Experiment.load(settings.experiment_file, models=list(bundles)),
         recorder=recorder,
         signing_key=signing_key(settings.signing_key, settings.state_dir / "signing.key"),
+        faults=FaultInjector(parse_faults(settings.faults), started=time.monotonic()),
     )
+
+    registry = registry_of(metrics)
+    history = state.history(settings.scope)
+    source = LocalSource(registry, history)
+    verdicts = StoredVerdicts(state.values, settings.scope)
+    baselines = ActiveBaselines(
+        {name: bundle.baseline for name, bundle in bundles.items()}, state.baselines
+    )
+    monitor = Monitor(
+        source=source,
+        verdicts=verdicts,
+        policy=HealthPolicy(
+            error_rate_percent=settings.error_rate_threshold,
+            latency_ms=settings.latency_threshold_ms,
+            min_requests=settings.min_requests,
+        ),
+        health_window_seconds=settings.health_window,
+    )
+
+    def housekeeping(now: float) -> None:
+        history.thin(now, history_seconds=settings.history)
+        state.forget_silent_scopes(now - settings.history)
+
+    tick = Tick(
+        source=source,
+        history=history,
+        monitor=monitor,
+        verdicts=verdicts,
+        leases=state.leases,
+        lease=f"ticker:{settings.scope}",
+        holder=files.worker,
+        interval_seconds=settings.snapshot_interval,
+        housekeeping=housekeeping,
+    )
+    ticker = Ticker(tick=tick, gauges=JudgementGauges(files), baselines=baselines)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        ticking = asyncio.create_task(ticker.run())
         yield
+        ticking.cancel()
+        with suppress(asyncio.CancelledError):
+            await ticking
+        with suppress(StateError):
+            tick.stop()
+        state.close()
         files.close()
 
     app = FastAPI(
@@ -64,8 +121,16 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
     install_error_handlers(app, recorder)
     app.include_router(predict_router(predictor))
     app.include_router(
-        operations_router(
-            registry_of(metrics), {name: bundle.version for name, bundle in bundles.items()}
+        operations_router(registry, {name: bundle.version for name, bundle in bundles.items()})
+    )
+    app.include_router(
+        monitoring_router(
+            monitor=monitor,
+            source=source,
+            baselines=baselines,
+            history_seconds=settings.history,
+            min_predictions=settings.min_predictions,
+            rehearsal=settings.faults,
         )
     )
     app.add_middleware(BodyGate, recorder=recorder, max_bytes=settings.max_body_bytes)

@@ -14,17 +14,34 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from service.monitoring.snapshot import Snapshot
 from service.prediction.experiment import Experiment, ExperimentError
+from service.prediction.faults import InvalidFaultsError, parse_faults
 from service.prediction.model_folder import ModelFolderError, load_models
 from service.prediction.prediction_id import signing_key
 from service.settings import InvalidSettingsError, Settings, variable
+from service.sources.local import snapshot_of
+from service.state.errors import StateError
+from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
+from service.telemetry.registry import registry_of
 
+_EPOCH_STEP_SECONDS = 0.001
 _FLAGS = ("host", "port", "workers", "state_dir", "models_dir", "experiment_file")
 
 
 class CannotStartError(Exception):
     """Something that the service needs is missing; the message says what to do."""
+
+
+_CANNOT_START = (
+    CannotStartError,
+    ExperimentError,
+    InvalidFaultsError,
+    InvalidSettingsError,
+    ModelFolderError,
+    StateError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(os.environ)
         _serve(settings)
-    except (InvalidSettingsError, ModelFolderError, ExperimentError, CannotStartError) as error:
+    except _CANNOT_START as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
     return 0
@@ -59,9 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings) -> None:
     models = load_models(settings.models_dir)
     Experiment.load(settings.experiment_file, models=list(models))
+    for model in parse_faults(settings.faults):
+        if model not in models:
+            raise CannotStartError(f"{variable('faults')}: there is no model {model!r}")
     with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
         signing_key(settings.signing_key, settings.state_dir / "signing.key")
-        _begin_epoch(settings.metrics_dir)
+        _begin_epoch(settings)
         config = uvicorn.Config(
             "service.app:create_worker",
             factory=True,
@@ -85,10 +105,25 @@ def _serve(settings: Settings) -> None:
                 Multiprocess(config, sockets=[listener]).run()
 
 
-def _begin_epoch(metrics_dir: Path) -> None:
-    earlier = MetricsFolder.all(metrics_dir)
-    MetricsFolder.begin(metrics_dir, time.time())
-    for folder in earlier:
+def _begin_epoch(settings: Settings) -> None:
+    """Store what the last life counted, then begin at zero.
+
+    The history has the old totals before their files go: a crash in between stores them again,
+    which changes nothing.
+    """
+    ended = MetricsFolder.all(settings.metrics_dir)
+    with open_state(settings.state_store_url) as state:
+        history = state.history(settings.scope)
+        now = time.time()
+        for folder in ended:
+            history.append_final(snapshot_of(registry_of(folder), now))
+        # The clock may have been set back; epochs are told apart and ordered by their beginning.
+        later_than_last = (history.last_epoch() or 0.0) + _EPOCH_STEP_SECONDS
+        began = MetricsFolder.begin(settings.metrics_dir, max(now, later_than_last)).began
+        # Windows that reach back before the first tick begin here, at zero.
+        zero = Snapshot(at=began, epoch=began, counters={}, gauges={})
+        history.append(began, zero)
+    for folder in ended:
         shutil.rmtree(folder.path)
 
 

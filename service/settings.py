@@ -1,11 +1,13 @@
 """Every knob of the service, read once at the edge from ``CTR_...`` variables."""
 
+import ipaddress
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 PREFIX = "CTR_"
 
@@ -39,8 +41,53 @@ class Settings(BaseModel):
     """A/B test in TOML; by default ``experiment.toml`` where there is one."""
     signing_key: Annotated[str, Field(min_length=32)] | None = None
     """Secret that signs prediction ids, shared by replicas; by default made in the state folder."""
+    state_url: str | None = None
+    """State store, such as ``postgresql://...``; by default SQLite in the state folder."""
+    instance: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        default_factory=socket.gethostname
+    )
+    """Name of this host in a shared state store; by default the host's name."""
+    snapshot_interval: Annotated[int, Field(ge=1, le=60)] = 5
+    """Seconds between two stored snapshots; divides a minute."""
+    history: Annotated[int, Field(ge=7200)] = 604_800
+    """Seconds that the history reaches back."""
+    health_window: Annotated[int, Field(ge=1)] = 300
+    """Seconds that health looks back."""
+    error_rate_threshold: Annotated[float, Field(ge=0, le=100)] = 5.0
+    """Percent of failed requests above which a model is degraded."""
+    latency_threshold_ms: Annotated[float, Field(gt=0)] = 1000.0
+    """Average latency in milliseconds above which a model is degraded."""
+    min_requests: Annotated[int, Field(ge=1)] = 20
+    """Requests below which a health check decides nothing."""
+    min_predictions: Annotated[int, Field(ge=1)] = 100
+    """Predictions below which nothing is concluded from their distribution."""
+    faults: str = ""
+    """Faults to rehearse, such as ``xgboost:error=0.2,latency_ms=300``; on loopback only."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Largest request body that is read."""
+
+    @field_validator("snapshot_interval")
+    @classmethod
+    def _divides_a_minute(cls, seconds: int) -> int:
+        if 60 % seconds:
+            raise ValueError(f"{seconds} does not divide 60; use 1, 2, 3, 4, 5, 6, 10, 12, 15, ...")
+        return seconds
+
+    @model_validator(mode="after")
+    def _faults_only_on_loopback(self) -> Self:
+        if self.faults and not _is_loopback(self.host):
+            raise ValueError(f"CTR_FAULTS is for rehearsals on 127.0.0.1, not on {self.host}")
+        return self
+
+    @property
+    def scope(self) -> str:
+        """Whose snapshots, leases and verdicts are meant in a shared state store."""
+        return f"instance:{self.instance}"
+
+    @property
+    def state_store_url(self) -> str:
+        """The state store that was configured, or SQLite in the state folder."""
+        return self.state_url or f"sqlite:///{self.state_dir.absolute() / 'state.db'}"
 
     @property
     def metrics_dir(self) -> Path:
@@ -63,7 +110,7 @@ class Settings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             raise InvalidSettingsError(
-                "; ".join(_explain(str(e["loc"][0]), e["type"], e["msg"]) for e in error.errors())
+                "; ".join(_explain(e["loc"], e["type"], e["msg"]) for e in error.errors())
             ) from None
 
 
@@ -72,12 +119,22 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _is_service_link(name: str, value: str) -> bool:
     return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_ADDRESS.match(value))
 
 
-def _explain(field: str, kind: str, message: str) -> str:
+def _explain(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = variable(str(location[0]))
     if kind == "extra_forbidden":
-        known = ", ".join(variable(name) for name in Settings.model_fields)
-        return f"{variable(field)} is not a setting; the settings are {known}"
-    return f"{variable(field)}: {message}"
+        known = ", ".join(variable(field) for field in Settings.model_fields)
+        return f"{name} is not a setting; the settings are {known}"
+    return f"{name}: {message}"

@@ -9,11 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service.api.schemas import FieldProblem, Problem
+from service.monitoring.capture import TooFewPredictionsError
 from service.monitoring.catalogue import Rejection
 from service.prediction.predictor import ModelFailedError, UnknownModelError
+from service.state.errors import StateError
 from service.telemetry.recorder import Recorder
 
 PROBLEM_TYPE = "application/problem+json"
+_RETRY_SECONDS = "5"
 
 _REJECTION_OF_STATUS = {
     HTTPStatus.BAD_REQUEST: Rejection.MALFORMED_JSON,
@@ -74,6 +77,16 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
     async def _model_failed(_: Request, error: ModelFailedError) -> Response:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
+    @app.exception_handler(TooFewPredictionsError)
+    async def _too_few(_: Request, error: TooFewPredictionsError) -> Response:
+        return problem(HTTPStatus.CONFLICT, str(error))
+
+    @app.exception_handler(StateError)
+    async def _state(_: Request, error: StateError) -> Response:
+        return problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": _RETRY_SECONDS}
+        )
+
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
@@ -90,6 +103,9 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
     # The first part of the path is where the value came from: body, query, path.
     path = [str(part) for part in error["loc"][1:]] or [str(error["loc"][0])]
+    if error["type"] == "value_error":  # of several fields together; its text begins with one
+        field, _, message = str(error["ctx"]["error"]).partition(": ")
+        return FieldProblem(field=field, message=message)
     if error["type"] == "json_invalid":
         reason = error.get("ctx", {}).get("error", "")
         return FieldProblem(

@@ -37,6 +37,7 @@ class ErrorType(StrEnum):
     """Why a model gave no usable score."""
 
     EXCEPTION = "exception"
+    INJECTED_FAULT = "injected_fault"
     NON_FINITE_SCORE = "non_finite_score"
 
 
@@ -166,6 +167,54 @@ REJECTED_REQUESTS = Metric(
     unit="requests",
     meaning="Requests refused as the client's error; no model is at fault.",
 )
+HEALTH_STATUS = Metric(
+    name="ctr_health_status",
+    kind="gauge",
+    labels=("model",),
+    unit="0 healthy, 1 warning, 2 degraded",
+    meaning="Health of the model at the last tick.",
+    merge=Merge.LATEST,
+)
+BASELINE_PREDICTION_MEAN = Metric(
+    name="ctr_baseline_prediction_mean_ratio",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Mean prediction of the active baseline.",
+    merge=Merge.LATEST,
+)
+BASELINE_PREDICTION_STD = Metric(
+    name="ctr_baseline_prediction_std_ratio",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Standard deviation of the predictions of the active baseline.",
+    merge=Merge.LATEST,
+)
+BASELINE_LATENCY_MEAN = Metric(
+    name="ctr_baseline_latency_mean_seconds",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="seconds",
+    meaning="Mean request duration of the active baseline; absent where it has none.",
+    merge=Merge.LATEST,
+)
+BASELINE_LATENCY_STD = Metric(
+    name="ctr_baseline_latency_std_seconds",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="seconds",
+    meaning="Standard deviation of durations of the active baseline; absent where it has none.",
+    merge=Merge.LATEST,
+)
+SNAPSHOT_STORED = Metric(
+    name="ctr_snapshot_stored_timestamp_seconds",
+    kind="gauge",
+    labels=(),
+    unit="Unix seconds",
+    meaning="When the newest snapshot of the history was taken; stands still when nobody does it.",
+    merge=Merge.LATEST,
+)
 COUNTERS_BEGAN = Metric(
     name="ctr_counters_began_timestamp_seconds",
     kind="gauge",
@@ -195,6 +244,12 @@ CATALOGUE: tuple[Metric, ...] = (
     FEATURE_VALUES,
     MODEL_INFO,
     REJECTED_REQUESTS,
+    HEALTH_STATUS,
+    BASELINE_PREDICTION_MEAN,
+    BASELINE_PREDICTION_STD,
+    BASELINE_LATENCY_MEAN,
+    BASELINE_LATENCY_STD,
+    SNAPSHOT_STORED,
     COUNTERS_BEGAN,
     UNREADABLE_FILES,
 )

@@ -7,10 +7,11 @@ rows take the same path. A key that training never saw has the effect 0 and the 
 
 import json
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,20 +32,8 @@ MAX_NAMED_VALUES = 20
 SEEN, UNSEEN, OTHER = "(seen)", "(unseen)", "(other)"
 
 
-class KeyFeatures(NamedTuple):
-    """What one key of a request contributes to the row."""
-
-    effect: float
-    """Smoothed log-odds of a click for this key, minus those of the whole log."""
-    log_count: float
-    """Natural logarithm of one plus the key's impressions in training."""
-
-
-Table = Mapping[str | int, KeyFeatures]
-"""Features by key, the most frequent key first."""
-
-_FLOATS_PER_KEY = len(KeyFeatures._fields)
-_NOTHING_KNOWN = np.zeros(_FLOATS_PER_KEY, dtype=np.float32).tobytes()
+Table = Mapping[str | int, tuple[float, ...]]
+"""The features of each key, in the order of ``Key.features``; the most frequent key first."""
 
 
 class FeatureEncoder:
@@ -60,12 +49,17 @@ class FeatureEncoder:
     def __init__(self, tables: Mapping[str, Table]) -> None:
         _check(tables)
         self._tables = {key.table: dict(tables[key.table]) for key in KEYS}
-        packed = {name: _pack(table) for name, table in self._tables.items()}
         self._lookups = tuple(
-            (AdRequest._fields.index(key.field), key.part, packed[key.table].get) for key in KEYS
+            (
+                AdRequest._fields.index(key.field),
+                key.part,
+                _packed(self._tables[key.table]).get,
+                np.zeros(len(key.features), dtype=np.float32).tobytes(),
+            )
+            for key in KEYS
         )
         self.names: tuple[str, ...] = tuple(
-            f"{key.table}_{feature}" for key in KEYS for feature in KeyFeatures._fields
+            f"{key.table}_{feature}" for key in KEYS for feature in key.features
         )
         """Names of the feature columns, in order."""
         devices, self._device_index = _named_values(self._tables["device"])
@@ -86,8 +80,8 @@ class FeatureEncoder:
         """Look up the features of each request, shape ``(n, len(names))``, read-only."""
         fields = tuple(zip(*requests, strict=True)) or ((),) * len(AdRequest._fields)
         columns = (
-            map(get, fields[i] if part is whole else map(part, fields[i]), repeat(_NOTHING_KNOWN))
-            for i, part, get in self._lookups
+            map(get, fields[i] if part is whole else map(part, fields[i]), repeat(nothing_known))
+            for i, part, get, nothing_known in self._lookups
         )
         row_parts = chain.from_iterable(zip(*columns, strict=True))
         rows = np.frombuffer(b"".join(row_parts), dtype=np.float32)
@@ -107,16 +101,7 @@ class FeatureEncoder:
 
     def to_json(self) -> str:
         """Serialise without loss: float32 values round-trip exactly."""
-        tables = {
-            name: {
-                "keys": list(table),
-                **{
-                    feature: [float(np.float32(getattr(row, feature))) for row in table.values()]
-                    for feature in KeyFeatures._fields
-                },
-            }
-            for name, table in self._tables.items()
-        }
+        tables = {key.table: _columns(self._tables[key.table], key.features) for key in KEYS}
         return json.dumps({"format": FEATURES_FORMAT, "names": self.names, "tables": tables})
 
     @classmethod
@@ -132,7 +117,8 @@ class FeatureEncoder:
                 raise ValueError(
                     f"features format {content['format']} is not {FEATURES_FORMAT}; train again"
                 )
-            encoder = cls({name: _table(columns) for name, columns in content["tables"].items()})
+            tables = content["tables"]
+            encoder = cls({key.table: _rows(tables[key.table], key.features) for key in KEYS})
             if tuple(content["names"]) != encoder.names:
                 raise ValueError("the feature names are not this version's; train again")
         except KeyError as error:
@@ -142,9 +128,14 @@ class FeatureEncoder:
         return encoder
 
 
-def _table(columns: Mapping[str, Sequence[Any]]) -> Table:
-    rows = zip(*(columns[feature] for feature in KeyFeatures._fields), strict=True)
-    return dict(zip(columns["keys"], map(KeyFeatures._make, rows), strict=True))
+def _columns(table: Table, features: Sequence[str]) -> dict[str, Sequence[Any]]:
+    values = [[float(np.float32(row[i])) for row in table.values()] for i in range(len(features))]
+    return {"keys": list(table), **dict(zip(features, values, strict=True))}
+
+
+def _rows(columns: Mapping[str, Sequence[Any]], features: Sequence[str]) -> Table:
+    rows = zip(*(columns[feature] for feature in features), strict=True)
+    return dict(zip(columns["keys"], rows, strict=True))
 
 
 def _check(tables: Mapping[str, Table]) -> None:
@@ -152,17 +143,18 @@ def _check(tables: Mapping[str, Table]) -> None:
     if tables.keys() != expected:
         wrong = ", ".join(sorted(tables.keys() ^ expected))
         raise ValueError(f"feature tables missing or unknown: {wrong}; train again")
-    for name, table in tables.items():
+    for key in KEYS:
+        table = tables[key.table]
         if len(table) > MAX_KEYS_PER_TABLE:
-            raise ValueError(f"table {name} has {len(table)} keys, over {MAX_KEYS_PER_TABLE}")
+            raise ValueError(f"table {key.table} has {len(table)} keys, over {MAX_KEYS_PER_TABLE}")
+        if any(len(row) != len(key.features) for row in table.values()):
+            raise ValueError(f"table {key.table} needs {', '.join(key.features)} for each key")
         if not all(map(math.isfinite, chain.from_iterable(table.values()))):
-            raise ValueError(f"table {name} holds a number that is not finite; train again")
+            raise ValueError(f"table {key.table} holds a number that is not finite; train again")
 
 
-def _pack(table: Table) -> dict[str | int, bytes]:
-    values = np.fromiter(chain.from_iterable(table.values()), dtype=np.float32)
-    packed, width = values.tobytes(), len(_NOTHING_KNOWN)
-    return {key: packed[i * width : (i + 1) * width] for i, key in enumerate(table)}
+def _packed(table: Table) -> dict[str | int, bytes]:
+    return {key: array("f", row).tobytes() for key, row in table.items()}
 
 
 def _named_values(keys: Iterable[str | int]) -> tuple[tuple[str, ...], dict[str | int, int]]:

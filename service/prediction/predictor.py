@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from service.monitoring.catalogue import ErrorType
 from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment
+from service.prediction.faults import FaultInjector
 from service.prediction.model import ModelBundle
 from service.prediction.prediction_id import PredictionId
 from service.telemetry.recorder import ModelRecorder, Recorder
@@ -88,11 +89,13 @@ class Predictor:
         experiment: Experiment,
         recorder: Recorder,
         signing_key: bytes,
+        faults: FaultInjector,
     ) -> None:
         self._served = served
         self._experiment = experiment
         self._recorder = recorder
         self._key = signing_key
+        self._faults = faults
         self._waiting: list[_Call] = []
 
     async def answer(
@@ -120,6 +123,13 @@ class Predictor:
                 f"there is no model {model_name!r}; served are {', '.join(self._served)}"
             )
         parts = self._parts(requests) if model_name is None else [_whole(model_name, requests)]
+        models = {part.model for part in parts}
+        for model in models:
+            self._served[model].recorder.started()
+        delay = self._faults.delay_seconds(models, time.monotonic())
+        if delay:
+            self._recorder.flush()
+            await asyncio.sleep(delay)
         loop = asyncio.get_running_loop()
         call = _Call(parts, len(requests), arrived, render, loop.create_future())
         if not self._waiting:
@@ -153,15 +163,15 @@ class Predictor:
                 call.answer.set_result(outcome)
 
     def _outcomes(self, calls: Sequence[_Call]) -> list[bytes | Exception]:
-        parts_of: dict[str, list[_Part]] = {}
-        for call in calls:
-            for part in call.parts:
-                parts_of.setdefault(part.model, []).append(part)
-        for model, parts in parts_of.items():
-            self._served[model].recorder.started(len(parts))
         # Written before scoring: a worker that hangs in a model shows what it hangs with.
         self._recorder.flush()
         scores: dict[_Part, NDArray[np.float64] | ErrorType] = {}
+        parts_of: dict[str, list[_Part]] = {}
+        for part in (part for call in calls for part in call.parts):
+            if self._faults.fails(part.model, time.monotonic()):
+                scores[part] = ErrorType.INJECTED_FAULT
+            else:
+                parts_of.setdefault(part.model, []).append(part)
         for model, parts in parts_of.items():
             scores.update(_score(self._served[model].bundle, parts))
         return [self._outcome(call, [scores[part] for part in call.parts]) for call in calls]

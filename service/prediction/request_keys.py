@@ -8,6 +8,12 @@ mere numbers a part says nothing, its effect is drawn to zero, and nothing is lo
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+EFFECT = "effect"
+"""Smoothed log-odds of a click for this key, minus those of the whole log."""
+
+LOG_COUNT = "log_count"
+"""Natural logarithm of one plus the key's impressions in training."""
+
 
 def ad_family(ad_id: str) -> str:
     """Leading characters of an ad id: neighbouring ids often belong to one campaign."""
@@ -41,6 +47,7 @@ class Key(NamedTuple):
     field: str
     """Of :class:`AdRequest`."""
     part: Callable[[Any], str | int]
+    features: tuple[str, ...] = (EFFECT, LOG_COUNT)
 
 
 KEYS = (
@@ -52,7 +59,8 @@ KEYS = (
     Key("user", "user_id", whole),
     Key("user_tail", "user_id", user_tail),
     Key("device", "device", whole),
-    Key("hour", "hour", whole),
-    Key("day_of_week", "day_of_week", whole),
+    # How often an hour occurred tells when the log began and ended, nothing about clicks.
+    Key("hour", "hour", whole, (EFFECT,)),
+    Key("day_of_week", "day_of_week", whole, (EFFECT,)),
 )
 """The lookups, in the order of the feature columns."""

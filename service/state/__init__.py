@@ -1,0 +1,1 @@
+"""Durable state: snapshots, baselines, leases, and small values, in SQLite or PostgreSQL."""

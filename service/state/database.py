@@ -132,9 +132,7 @@ class Database:
 def keep_layouts(connection: Connection) -> None:
     """Let nobody remove layouts until the transaction ends; others may add and use them."""
     if connection.dialect.name == "postgresql":
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _LAYOUT_LOCK}
-        )
+        connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _LAYOUT_LOCK})
 
 
 def own_layouts(connection: Connection) -> None:

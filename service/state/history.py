@@ -1,10 +1,10 @@
 """Stored snapshots: one row a tick, exact, found by time through an index."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select
 
 from service.monitoring.history import HISTORY_SECONDS, TICKS_KEPT_SECONDS, Tick
 from service.monitoring.snapshot import Series, Snapshot
@@ -17,7 +17,7 @@ _MINUTE_SECONDS = 60
 _PAGE_ROWS = 256
 _LAYOUTS_REMEMBERED = 64
 
-_Stored = Row[tuple[float, float, bool, float, int, bytes]]
+_Row = Row[*tuple[Any, ...]]
 
 
 class StoredHistory:
@@ -30,7 +30,7 @@ class StoredHistory:
     def __init__(self, database: Database, scope: str) -> None:
         self._database = database
         self._scope = scope
-        self._series: OrderedDict[int, tuple[Series, ...]] = OrderedDict()
+        self._series: dict[int, tuple[Series, ...]] = {}
 
     def append(self, tick: float, snapshot: Snapshot) -> None:
         """Store a tick's counters; see the port."""
@@ -42,7 +42,7 @@ class StoredHistory:
             newest = _newest(connection, epoch_id)
             if newest is not None and (newest.final or newest.tick >= tick):
                 return
-            _insert(connection, epoch_id, Tick(tick, False, snapshot))  # noqa: FBT003
+            _insert(connection, epoch_id, Tick(tick, final=False, snapshot=snapshot))
 
     def append_final(self, snapshot: Snapshot) -> None:
         """Store the totals that an epoch ended with; see the port."""
@@ -54,25 +54,263 @@ class StoredHistory:
                 return
             tick = snapshot.at
             if newest is not None and newest.tick >= tick:
-                # The clock was set back between the last tick and now; the end is last all the same.
+                # The clock was set back since the last tick; the end is last all the same.
                 tick = math.nextafter(newest.tick, math.inf)
-            _insert(connection, epoch_id, Tick(tick, True, snapshot))  # noqa: FBT003
+            _insert(connection, epoch_id, Tick(tick, final=True, snapshot=snapshot))
 
     def last_epoch(self) -> float | None:
         """Epoch of the newest life; see the port."""
         with self._database.reading() as connection:
-            return connection.scalar(
+            newest: float | None = connection.scalar(
                 select(func.max(epochs.c.epoch)).where(epochs.c.scope == self._scope)
             )
+            return newest
 
     def at_or_before(self, at: float) -> Snapshot | None:
         """Latest snapshot read by then; see the port."""
         with self._database.reading() as connection:
-            row = self._latest_read_by(connection, at)
+            row = self._latest(connection, snapshots.c.tick <= at, snapshots.c.at <= at)
             return None if row is None else self._snapshot(connection, row)
 
     def at_boundary(self, tick: float) -> Snapshot | None:
         """Latest snapshot whose tick is not later; see the port."""
         with self._database.reading() as connection:
-            row = self._latest(connection, tick=tick)
+            row = self._latest(connection, snapshots.c.tick <= tick)
             return None if row is None else self._snapshot(connection, row)
+
+    def window_rows(self, start: float, end: Snapshot) -> Sequence[Snapshot]:
+        """Return what a window needs besides its end; see the port."""
+        start = min(start, end.at)
+        with self._database.reading() as connection:
+            first = self._latest(
+                connection,
+                snapshots.c.tick <= start,
+                snapshots.c.at <= start,
+                epochs.c.epoch <= end.epoch,
+            ) or self._first(
+                connection,
+                or_(
+                    epochs.c.epoch < end.epoch,
+                    and_(epochs.c.epoch == end.epoch, snapshots.c.at <= end.at),
+                ),
+            )
+            if first is None:
+                return ()
+            last_tick = (
+                select(func.max(snapshots.c.tick))
+                .where(snapshots.c.epoch_id == epochs.c.id)
+                .correlate(epochs)
+                .scalar_subquery()
+            )
+            ended = connection.execute(
+                self._rows()
+                .where(
+                    epochs.c.epoch >= first.epoch,
+                    epochs.c.epoch < end.epoch,
+                    snapshots.c.tick == last_tick,
+                )
+                .order_by(epochs.c.epoch)
+            ).all()
+            rows = [first, *(row for row in ended if _place(row) != _place(first))]
+            return [self._snapshot(connection, row) for row in rows]
+
+    def ticks(self, start: float, end: float) -> Iterator[Tick]:
+        """Iterate over a range of ticks; see the port."""
+        for epoch_id in self._epochs_between(start, end):
+            lowest = start
+            while page := self._page(epoch_id, lowest, end):
+                yield from page
+                lowest = math.nextafter(page[-1].tick, math.inf)
+
+    def thin(
+        self,
+        now: float,
+        *,
+        ticks_kept_seconds: float = TICKS_KEPT_SECONDS,
+        history_seconds: float = HISTORY_SECONDS,
+    ) -> None:
+        """Drop rows that no window needs any more; see the port."""
+        with self._database.writing() as connection:
+            self._drop_before(connection, now - history_seconds)
+            self._drop_within_minutes(connection, now - ticks_kept_seconds)
+        with self._database.writing() as connection:
+            own_layouts(connection)
+            used = select(snapshots.c.tick).where(snapshots.c.layout_id == layouts.c.id).exists()
+            connection.execute(delete(layouts).where(~used))
+
+    def _drop_before(self, connection: Connection, edge: float) -> None:
+        """Drop what comes before the newest row at or before ``edge``.
+
+        What is dropped is a beginning of history, never something in its midst: else the end of
+        an epoch could be missing between two rows that stay.
+        """
+        first_kept = self._first(connection, snapshots.c.at > edge)
+        start = self._latest(connection, *(() if first_kept is None else (_before(first_kept),)))
+        if start is None:
+            return
+        earlier = and_(epochs.c.scope == self._scope, epochs.c.epoch < start.epoch)
+        connection.execute(
+            delete(snapshots).where(
+                snapshots.c.epoch_id.in_(select(epochs.c.id).where(earlier)),
+            )
+        )
+        connection.execute(delete(epochs).where(earlier))
+        connection.execute(
+            delete(snapshots).where(
+                snapshots.c.epoch_id == start.epoch_id,
+                snapshots.c.tick < start.tick,
+            )
+        )
+
+    def _drop_within_minutes(self, connection: Connection, edge: float) -> None:
+        """Of ticks at or before ``edge`` keep the last of each epoch and minute."""
+        later = snapshots.alias()
+        connection.execute(
+            delete(snapshots).where(
+                snapshots.c.epoch_id.in_(select(epochs.c.id).where(epochs.c.scope == self._scope)),
+                snapshots.c.tick <= edge,
+                select(later.c.tick)
+                .where(
+                    later.c.epoch_id == snapshots.c.epoch_id,
+                    later.c.tick > snapshots.c.tick,
+                    later.c.tick <= snapshots.c.minute_end,
+                )
+                .exists(),
+            )
+        )
+
+    def _epoch_id(self, connection: Connection, epoch: float) -> int:
+        """Find the epoch's row, making it where needed, and keep it from other writers."""
+        wanted = (
+            select(epochs.c.id)
+            .where(epochs.c.scope == self._scope, epochs.c.epoch == epoch)
+            .with_for_update()
+        )
+        found: int | None = connection.scalar(wanted)
+        if found is None:
+            connection.execute(
+                insert(connection, epochs)
+                .values(scope=self._scope, epoch=epoch)
+                .on_conflict_do_nothing()
+            )
+            found = connection.execute(wanted).scalar_one()
+        return found
+
+    def _rows(self) -> Select[Any]:
+        return (
+            select(
+                epochs.c.epoch,
+                snapshots.c.epoch_id,
+                snapshots.c.tick,
+                snapshots.c.final,
+                snapshots.c.at,
+                snapshots.c.layout_id,
+                snapshots.c.counters,
+            )
+            .join_from(epochs, snapshots, snapshots.c.epoch_id == epochs.c.id)
+            .where(epochs.c.scope == self._scope)
+        )
+
+    def _first(self, connection: Connection, *conditions: ColumnElement[bool]) -> _Row | None:
+        return connection.execute(
+            self._rows().where(*conditions).order_by(epochs.c.epoch, snapshots.c.tick).limit(1)
+        ).first()
+
+    def _latest(self, connection: Connection, *conditions: ColumnElement[bool]) -> _Row | None:
+        return connection.execute(
+            self._rows()
+            .where(*conditions)
+            .order_by(epochs.c.epoch.desc(), snapshots.c.tick.desc())
+            .limit(1)
+        ).first()
+
+    def _epochs_between(self, start: float, end: float) -> Sequence[int]:
+        within = (
+            select(snapshots.c.tick)
+            .where(snapshots.c.epoch_id == epochs.c.id, snapshots.c.tick.between(start, end))
+            .exists()
+        )
+        with self._database.reading() as connection:
+            return connection.scalars(
+                select(epochs.c.id)
+                .where(epochs.c.scope == self._scope, within)
+                .order_by(epochs.c.epoch)
+            ).all()
+
+    def _page(self, epoch_id: int, lowest: float, end: float) -> list[Tick]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                self._rows()
+                .where(epochs.c.id == epoch_id, snapshots.c.tick.between(lowest, end))
+                .order_by(snapshots.c.tick)
+                .limit(_PAGE_ROWS)
+            ).all()
+            return [Tick(row.tick, row.final, self._snapshot(connection, row)) for row in rows]
+
+    def _snapshot(self, connection: Connection, row: _Row) -> Snapshot:
+        series = self._series_of(connection, row.layout_id)
+        counters = decode_counters(series, row.counters)
+        return Snapshot(at=row.at, epoch=row.epoch, counters=counters, gauges={})
+
+    def _series_of(self, connection: Connection, layout_id: int) -> tuple[Series, ...]:
+        series = self._series.get(layout_id)
+        if series is None:
+            content = connection.execute(
+                select(layouts.c.content).where(layouts.c.id == layout_id)
+            ).scalar_one()
+            series = decode_series(content)
+            while len(self._series) >= _LAYOUTS_REMEMBERED:
+                self._series.pop(next(iter(self._series)), None)
+            self._series[layout_id] = series
+        return series
+
+
+def _newest(connection: Connection, epoch_id: int) -> _Row | None:
+    return connection.execute(
+        select(snapshots.c.tick, snapshots.c.final)
+        .where(snapshots.c.epoch_id == epoch_id)
+        .order_by(snapshots.c.tick.desc())
+        .limit(1)
+    ).first()
+
+
+def _insert(connection: Connection, epoch_id: int, row: Tick) -> None:
+    counters = row.snapshot.counters
+    layout = layout_of(counters)
+    keep_layouts(connection)
+    wanted = select(layouts.c.id).where(layouts.c.digest == layout.digest)
+    layout_id = connection.scalar(wanted)
+    if layout_id is None:
+        connection.execute(
+            insert(connection, layouts)
+            .values(digest=layout.digest, content=layout.content)
+            .on_conflict_do_nothing()
+        )
+        layout_id = connection.execute(wanted).scalar_one()
+    connection.execute(
+        snapshots.insert().values(
+            epoch_id=epoch_id,
+            tick=row.tick,
+            minute_end=math.ceil(row.tick / _MINUTE_SECONDS) * _MINUTE_SECONDS,
+            final=row.final,
+            at=row.snapshot.at,
+            layout_id=layout_id,
+            counters=encode_values(counters, layout),
+        )
+    )
+
+
+def _place(row: _Row) -> tuple[float, float]:
+    return row.epoch, row.tick
+
+
+def _before(row: _Row) -> ColumnElement[bool]:
+    return or_(
+        epochs.c.epoch < row.epoch,
+        and_(epochs.c.epoch == row.epoch, snapshots.c.tick < row.tick),
+    )
+
+
+def _check_finite(tick: float, snapshot: Snapshot) -> None:
+    if not (math.isfinite(tick) and math.isfinite(snapshot.at) and math.isfinite(snapshot.epoch)):
+        raise ValueError("a time of the snapshot is not a finite number of seconds")

@@ -54,14 +54,14 @@ snapshots = Table(
     metadata,
     Column("epoch_id", ForeignKey(epochs.c.id), primary_key=True),
     Column("tick", Double, primary_key=True),
-    Column("minute", Integer, nullable=False),
+    Column("minute_end", Double, nullable=False),
     Column("final", Boolean, nullable=False),
     Column("at", Double, nullable=False),
     Column("layout_id", ForeignKey(layouts.c.id), nullable=False),
     Column("counters", LargeBinary, nullable=False),
     Index("snapshots_by_layout", "layout_id"),
 )
-"""Counters at one tick; ``minute`` numbers the minute (since 1970) that the tick is in or ends."""
+"""Counters at one tick; ``minute_end`` is the first whole minute at or after it."""
 
 baselines = Table(
     "baselines",

@@ -93,9 +93,9 @@ class ModelRecorder:
         self._last: Series | None = None
         files.series(catalogue.MODEL_INFO, {**labels, "model_kind": kind}).set(1.0)
 
-    def started(self, requests: int) -> None:
-        """Count requests that are being answered from now on."""
-        self._in_progress.increase(requests)
+    def started(self) -> None:
+        """Count a request that is being answered from now on."""
+        self._in_progress.increase()
 
     def succeeded(self, seconds: float) -> None:
         """Record one request that the model answered, ``seconds`` after its body arrived."""

@@ -54,8 +54,9 @@ class WorkerFiles:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._clock = clock
-        self._worker = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._lock = _locked_file(folder, self._worker)
+        self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
+        """Unique to this life of the process."""
+        self._lock = _locked_file(folder, self.worker)
         self._files: dict[str, MmapedDict] = {}
         self._touched: set[Series] = set()
 
@@ -71,7 +72,7 @@ class WorkerFiles:
         """
         prefix = metric.kind if metric.merge is None else f"{metric.kind}_{metric.merge}"
         if prefix not in self._files:
-            self._files[prefix] = MmapedDict(str(self._folder / f"{prefix}_{self._worker}.db"))
+            self._files[prefix] = MmapedDict(str(self._folder / f"{prefix}_{self.worker}.db"))
         key = mmap_key(
             metric.name.removesuffix("_total"),
             sample_name or metric.name,

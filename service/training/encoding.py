@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from service.prediction.features import MAX_KEYS_PER_TABLE, FeatureEncoder, KeyFeatures
-from service.prediction.request_keys import KEYS, Key
+from service.prediction.features import MAX_KEYS_PER_TABLE, FeatureEncoder, Table
+from service.prediction.request_keys import EFFECT, KEYS, LOG_COUNT, Key
 from service.training.click_log import ClickLog
 
 BLOCKS = 5
@@ -59,22 +59,20 @@ def _fit(log: ClickLog, rows: NDArray[np.bool_]) -> FeatureEncoder:
     return FeatureEncoder({key.table: _table(log, key, rows, rate) for key in KEYS})
 
 
-def _table(
-    log: ClickLog, key: Key, rows: NDArray[np.bool_], rate: float
-) -> dict[str | int, KeyFeatures]:
+def _table(log: ClickLog, key: Key, rows: NDArray[np.bool_], rate: float) -> Table:
     codes, values = _keys(log, key)
     impressions = np.bincount(codes[rows], minlength=len(values))
     clicks = np.bincount(codes[rows], weights=log.click[rows], minlength=len(values))
     smoothed = (clicks + PRIOR_CLICKS) / (impressions + PRIOR_CLICKS / rate)
-    effects = _log_odds(smoothed) - _log_odds(rate)
-    # As if every encoder had seen the whole log: those of blocks must not look less sure.
-    log_counts = np.log1p(impressions * (len(rows) / rows.sum()))
-    most_frequent = np.argsort(-impressions, kind="stable")[:MAX_KEYS_PER_TABLE]
-    return {
-        values[i]: KeyFeatures(float(effects[i]), float(log_counts[i]))
-        for i in most_frequent
-        if impressions[i]
+    features = {
+        EFFECT: _log_odds(smoothed) - _log_odds(rate),
+        # As if every encoder had seen the whole log: those of blocks must not look less sure.
+        LOG_COUNT: np.log1p(impressions * (len(rows) / rows.sum())),
     }
+    most_frequent = np.argsort(-impressions, kind="stable")[:MAX_KEYS_PER_TABLE]
+    kept = most_frequent[impressions[most_frequent] > 0]
+    columns = [features[name][kept].tolist() for name in key.features]
+    return dict(zip([values[i] for i in kept], zip(*columns, strict=True), strict=True))
 
 
 def _keys(log: ClickLog, key: Key) -> tuple[NDArray[np.int64], list[str | int]]:

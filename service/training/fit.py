@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from service.prediction.features import FeatureEncoder
 from service.prediction.model_kinds import LogisticModel, XGBoostModel
+from service.prediction.request_keys import EFFECT
 from service.training.click_log import ClickLog, TrainingError, split_by_time
 from service.training.encoding import encode_log, fit_encoder, out_of_block_features
 
@@ -28,7 +29,7 @@ _TREES = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
     "tree_method": "hist",
-    "max_depth": 4,
+    "max_depth": 3,
     "eta": 0.05,
     "min_child_weight": 10,
     "subsample": 0.8,
@@ -62,7 +63,7 @@ def fit_xgboost(
         "device": device,
         "seed": seed,
         # More clicks in the past never lower a score: what contradicts this is noise.
-        "monotone_constraints": tuple(int(name.endswith("_effect")) for name in encoder.names),
+        "monotone_constraints": tuple(int(name.endswith(EFFECT)) for name in encoder.names),
         "nthread": min(os.cpu_count() or 1, _MAX_THREADS),
     }
     earlier, later = split_by_time(log, later_share=STOPPING_SHARE)

@@ -40,7 +40,7 @@ class Worker:
         )
 
     def serve(self, seconds: float, *scores: float) -> None:
-        self.model.started(1)
+        self.model.started()
         self.model.succeeded(seconds)
         self.model.predicted(np.array(scores), np.zeros((len(scores), 2), dtype=np.int64))
         self.recorder.flush()
@@ -186,7 +186,8 @@ def test_a_stock_multiprocess_collector_reads_the_same_numbers(folder: MetricsFo
 def _serve_and_die(path: Path) -> None:
     worker = Worker(MetricsFolder(path))
     worker.serve(0.25, 0.5)
-    worker.model.started(3)
+    for _ in range(3):
+        worker.model.started()
     worker.recorder.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,0 +1,153 @@
+"""How the models are doing: statistics, health, and the baselines they are held against.
+
+These endpoints are plain functions: they read files and the state store, so they run on threads
+and leave the event loop to the predictions.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.exceptions import RequestValidationError
+
+from service.api.errors import documented
+from service.api.monitoring_schemas import (
+    AllStatisticsBody,
+    BaselineBody,
+    CaptureBody,
+    HealthBody,
+    StatisticsBody,
+    StoredBaselineBody,
+)
+from service.monitoring.baseline import Baseline
+from service.monitoring.capture import capture
+from service.monitoring.monitor import Monitor
+from service.monitoring.statistics import MILLISECONDS
+from service.prediction.predictor import UnknownModelError
+from service.sources.active_baselines import ActiveBaselines
+from service.sources.local import LocalSource
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d{1,9})([smhd]?)")
+
+_ERRORS = documented(
+    HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+)
+_WRITE_ERRORS = documented(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+_CAPTURE_ERRORS = documented(HTTPStatus.CONFLICT)
+
+EVERYTHING = "all"
+
+
+def monitoring_router(
+    *,
+    monitor: Monitor,
+    source: LocalSource,
+    baselines: ActiveBaselines,
+    history_seconds: float,
+    min_predictions: int,
+    rehearsal: str,
+) -> APIRouter:
+    """Endpoints under `/monitoring`."""
+    router = APIRouter(prefix="/monitoring", tags=["Monitoring"], responses=_ERRORS)
+
+    def window_seconds(window: str) -> float:
+        return _seconds(window, longest=history_seconds)
+
+    @router.get("/health")
+    def health() -> HealthBody:
+        """Give the health of the service and of every model."""
+        return HealthBody.of(monitor.health(), rehearsal)
+
+    @router.get("/stats")
+    def stats(
+        model_name: Annotated[str | None, Query(max_length=64)] = None,
+        window: Annotated[
+            str, Query(description="`all`, or a duration such as 90, 300s, 15m, 1h, 7d.")
+        ] = EVERYTHING,
+    ) -> StatisticsBody | AllStatisticsBody:
+        """Give the statistics of one model, or of all."""
+        seconds = None if window == EVERYTHING else window_seconds(window)
+        found = {
+            statistics.model_name: StatisticsBody.of(statistics)
+            for statistics in monitor.statistics(seconds)
+        }
+        if model_name is None:
+            return AllStatisticsBody(models=found)
+        return found[_known(model_name, found)]
+
+    @router.post("/baseline", responses=_WRITE_ERRORS)
+    def set_baseline(request: Request, body: BaselineBody) -> StoredBaselineBody:
+        """Set the baseline of a model; it holds for the version that is served now."""
+        model = _known(body.model_name, baselines.models)
+        baseline = Baseline(
+            model_name=model,
+            model_version=baselines.models[model],
+            mean_prediction=body.mean_prediction,
+            std_prediction=body.std_prediction,
+            mean_latency_seconds=body.mean_latency_ms / MILLISECONDS,
+            std_latency_seconds=body.std_latency_ms / MILLISECONDS,
+            observations=body.observations,
+            window_std_prediction=body.window_std_prediction,
+            window_std_latency_seconds=_seconds_or_none(body.window_std_latency_ms),
+            source="request",
+            created_at=datetime.now(UTC),
+            created_by=_client(request),
+            note=body.note,
+        )
+        return StoredBaselineBody.of(baselines.save(baseline))
+
+    @router.get("/baseline/{model_name}")
+    def get_baseline(model_name: str) -> StoredBaselineBody:
+        """Give the baseline in force."""
+        return StoredBaselineBody.of(baselines.of(_known(model_name, baselines.models)))
+
+    @router.post("/baseline/{model_name}/capture", responses={**_WRITE_ERRORS, **_CAPTURE_ERRORS})
+    def capture_baseline(
+        request: Request,
+        model_name: str,
+        window: Annotated[str, Query(description="How far back, such as 1h or 7d.")],
+        body: Annotated[CaptureBody | None, Body()] = None,
+    ) -> StoredBaselineBody:
+        """Take the baseline from the traffic of a window that ends now."""
+        model = _known(model_name, baselines.models)
+        baseline = capture(
+            model,
+            baselines.models[model],
+            source.hourly_windows(window_seconds(window)),
+            min_predictions=min_predictions,
+            created_at=datetime.now(UTC),
+            created_by=_client(request),
+            note=body.note if body else "",
+        )
+        return StoredBaselineBody.of(baselines.save(baseline))
+
+    return router
+
+
+def _known(model: str, models: Mapping[str, object]) -> str:
+    if model not in models:
+        raise UnknownModelError(f"there is no model {model!r}; there are {', '.join(models)}")
+    return model
+
+
+def _seconds(text: str, *, longest: float) -> float:
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < seconds <= longest:
+        message = f"give a duration such as 300s, 15m or 1h, up to {longest:g} seconds"
+        raise RequestValidationError(
+            [{"type": "duration", "loc": ("query", "window"), "msg": message, "input": text}]
+        )
+    return float(seconds)
+
+
+def _seconds_or_none(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / MILLISECONDS
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else "unknown"

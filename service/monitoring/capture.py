@@ -1,0 +1,137 @@
+"""A baseline taken from observed traffic."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+import numpy as np
+
+from service.monitoring import catalogue
+from service.monitoring.baseline import Baseline, FeatureDistribution, HourlyDistribution
+from service.monitoring.buckets import HOURS_PER_DAY
+from service.monitoring.counts import ModelCounts, counts_by_model
+from service.monitoring.histogram import HistogramCounts
+from service.monitoring.snapshot import Series
+from service.monitoring.window import Window
+
+_SECONDS_PER_HOUR = 3600
+
+
+class TooFewPredictionsError(ValueError):
+    """The window holds too little to be a reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hour:
+    """What one version did within one hour of the day."""
+
+    hour: int
+    counts: ModelCounts
+    feature_values: Mapping[tuple[str, str], float]
+
+    @classmethod
+    def of(cls, window: Window, model: str, version: str) -> Self | None:
+        own = {
+            series: value
+            for series, value in window.increases.items()
+            if ("model", model) in series.labels and ("version", version) in series.labels
+        }
+        counts = counts_by_model(own).get(model)
+        if counts is None:
+            return None
+        middle = (window.start + window.end) / 2
+        return cls(
+            hour=int(middle // _SECONDS_PER_HOUR) % HOURS_PER_DAY,
+            counts=counts,
+            feature_values=_feature_values(own),
+        )
+
+
+def capture(
+    model: str,
+    version: str,
+    windows: Sequence[Window],
+    *,
+    min_predictions: int,
+    created_at: datetime,
+    created_by: str,
+    note: str,
+) -> Baseline:
+    """Make a baseline of what a model version did.
+
+    Args:
+        model: Its name.
+        version: The version served now; what others did does not count.
+        windows: Adjacent windows, none of which crosses a full hour.
+        min_predictions: Fewer are refused.
+        created_at: When, an aware time.
+        created_by: Who.
+        note: Why.
+
+    Raises:
+        TooFewPredictionsError: There are fewer than ``min_predictions``.
+    """
+    hours = [hour for w in windows if (hour := _Hour.of(w, model, version)) is not None]
+    observations = round(sum(hour.counts.predictions.count for hour in hours))
+    if observations < min_predictions:
+        raise TooFewPredictionsError(
+            f"{model} made {observations} predictions in this window; "
+            f"a baseline needs {min_predictions}: choose a longer window"
+        )
+    predictions = _hourly([(hour.hour, hour.counts.predictions) for hour in hours])
+    latency = _hourly([(hour.hour, hour.counts.durations) for hour in hours])
+    return Baseline(
+        model_name=model,
+        model_version=version,
+        mean_prediction=predictions.mean,
+        std_prediction=predictions.std,
+        mean_latency_seconds=latency.mean,
+        std_latency_seconds=latency.std,
+        observations=observations,
+        predictions=predictions,
+        latency=latency,
+        features=_features(hours),
+        source="capture",
+        created_at=created_at,
+        created_by=created_by,
+        note=note,
+    )
+
+
+def _hourly(parts: Sequence[tuple[int, HistogramCounts]]) -> HourlyDistribution:
+    bounds = parts[0][1].bounds
+    counts = np.zeros((HOURS_PER_DAY, len(bounds)), dtype=np.int64)
+    sums, squares = np.zeros(HOURS_PER_DAY), np.zeros(HOURS_PER_DAY)
+    for hour, histogram in parts:
+        counts[hour] += np.diff(histogram.cumulative, prepend=0).round().astype(np.int64)
+        sums[hour] += histogram.total
+        squares[hour] += histogram.total_of_squares
+    # The last bound is infinite; a distribution names the finite ones.
+    return HourlyDistribution(bounds=bounds[:-1], counts=counts, sums=sums, sums_of_squares=squares)
+
+
+def _feature_values(increases: Mapping[Series, float]) -> Mapping[tuple[str, str], float]:
+    return {
+        (labels["feature"], labels["value"]): value
+        for series, value in increases.items()
+        if series.name == catalogue.FEATURE_VALUES.name
+        for labels in (dict(series.labels),)
+    }
+
+
+def _features(hours: Sequence[_Hour]) -> Mapping[str, FeatureDistribution]:
+    values: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for hour in hours:
+        for feature, value in hour.feature_values:
+            values[feature][value] = None
+    features: dict[str, FeatureDistribution] = {}
+    for feature, names in values.items():
+        counts = np.zeros((HOURS_PER_DAY, len(names)), dtype=np.int64)
+        for hour in hours:
+            counts[hour.hour] += [
+                round(hour.feature_values.get((feature, name), 0.0)) for name in names
+            ]
+        features[feature] = FeatureDistribution(values=tuple(names), counts=counts)
+    return features

@@ -1,0 +1,128 @@
+"""The questions that users ask, answered from one reading of the counters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.monitoring.counts import Extremes, ModelCounts, counts_by_model
+from service.monitoring.health import (
+    Decided,
+    HealthPolicy,
+    HealthStatus,
+    ModelHealth,
+    judge,
+    overall,
+)
+from service.monitoring.snapshot import Snapshot
+from service.monitoring.statistics import SECONDS_PER_MINUTE, ModelStatistics, per_minute
+from service.monitoring.window import Window, since_counters_began
+
+
+class Source(Protocol):
+    """Where snapshots and windows come from."""
+
+    def snapshot(self) -> Snapshot:
+        """Read the counters now.
+
+        Raises:
+            SourceUnavailableError: They cannot be read.
+        """
+
+    def window(self, seconds: float, *, until: Snapshot) -> Window:
+        """Give the window that ends with ``until``.
+
+        It begins with the reading nearest before the wanted start or, where the history does
+        not reach so far back, with the first one; its own ``start`` says which.
+        """
+
+
+class Verdicts(Protocol):
+    """What health checks said when they last had enough data."""
+
+    def load(self) -> Mapping[str, Decided]:
+        """Give the last decided status by model and check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """The health of all models at one instant."""
+
+    status: HealthStatus
+    models: Sequence[ModelHealth]
+    requests_per_minute: Mapping[str, float | None]
+    """Over the last minute, by model."""
+    window: Window
+    """The span that the checks looked at."""
+
+
+class Monitor:
+    """Statistics and health of the models that are served."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        verdicts: Verdicts,
+        policy: HealthPolicy,
+        health_window_seconds: float,
+    ) -> None:
+        self._source = source
+        self._verdicts = verdicts
+        self._policy = policy
+        self._health_window_seconds = health_window_seconds
+
+    def statistics(self, window_seconds: float | None) -> Sequence[ModelStatistics]:
+        """Compute the statistics of every model.
+
+        Args:
+            window_seconds: How far back; None for everything since the counters began.
+        """
+        now = self._source.snapshot()
+        window = (
+            since_counters_began(now)
+            if window_seconds is None
+            else self._source.window(window_seconds, until=now)
+        )
+        rates = self._requests_per_minute(now)
+        return [
+            ModelStatistics.of(
+                model,
+                counts,
+                extremes=Extremes.of(model, now.gauges) if window_seconds is None else None,
+                requests_per_minute=rates.get(model),
+                window_start=window.start,
+                window_end=window.end,
+            )
+            for model, counts in counts_by_model(window.increases).items()
+        ]
+
+    def health(self) -> HealthReport:
+        """Put every check to every model."""
+        return self.health_at(self._source.snapshot())
+
+    def health_at(self, now: Snapshot) -> HealthReport:
+        """Put every check to every model as of one snapshot."""
+        window = self._source.window(self._health_window_seconds, until=now)
+        decided = self._verdicts.load()
+        models = [
+            judge(model, counts, policy=self._policy, decided=decided.get(model, {}))
+            for model, counts in counts_by_model(window.increases).items()
+        ]
+        return HealthReport(
+            status=overall(models),
+            models=models,
+            requests_per_minute=self._requests_per_minute(now),
+            window=window,
+        )
+
+    def counts(self, model: str, window_seconds: float) -> tuple[Window, ModelCounts | None]:
+        """Give the counters of one model over a window that ends now."""
+        window = self._source.window(window_seconds, until=self._source.snapshot())
+        return window, counts_by_model(window.increases).get(model)
+
+    def _requests_per_minute(self, now: Snapshot) -> Mapping[str, float | None]:
+        last_minute = self._source.window(SECONDS_PER_MINUTE, until=now)
+        return {
+            model: per_minute(counts.requests, last_minute.seconds)
+            for model, counts in counts_by_model(last_minute.increases).items()
+        }

@@ -1,0 +1,1 @@
+"""Adapters that yield snapshots and windows."""

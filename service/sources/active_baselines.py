@@ -1,0 +1,40 @@
+"""The baseline in force of each model: the one that was set last, else the one from training."""
+
+from collections.abc import Mapping
+
+from service.monitoring.baseline import Baseline
+from service.state.baselines import BaselineRevision, Baselines
+
+TRAINED_REVISION = 0
+
+
+class ActiveBaselines:
+    """Baselines of the model versions that are served.
+
+    A baseline that was set counts for the version it was set for: a new version begins with its
+    own, from training.
+    """
+
+    def __init__(self, trained: Mapping[str, Baseline], stored: Baselines) -> None:
+        self._trained = trained
+        self._stored = stored
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Version by model."""
+        return {name: baseline.model_version for name, baseline in self._trained.items()}
+
+    def of(self, model: str) -> BaselineRevision:
+        """Give the baseline in force.
+
+        Raises:
+            KeyError: The model is not served.
+            StateUnavailableError: The state store does not answer.
+        """
+        trained = self._trained[model]
+        stored = self._stored.active(model, trained.model_version)
+        return stored or BaselineRevision(TRAINED_REVISION, trained)
+
+    def save(self, baseline: Baseline) -> BaselineRevision:
+        """Put a baseline in force; durable, and visible to every worker, when this returns."""
+        return BaselineRevision(self._stored.save(baseline), baseline)

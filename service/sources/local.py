@@ -1,0 +1,63 @@
+"""Snapshots of this host's workers, and windows that begin in their stored history."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry
+
+from service.monitoring import catalogue
+from service.monitoring.history import History
+from service.monitoring.snapshot import Series, Snapshot
+from service.monitoring.window import Window, since_counters_began, window_over
+
+_SECONDS_PER_HOUR = 3600
+
+
+def snapshot_of(registry: CollectorRegistry, now: float) -> Snapshot:
+    """Read every sample of a registry at ``now``, in Unix seconds."""
+    counters: dict[Series, float] = {}
+    gauges: dict[Series, float] = {}
+    for family in registry.collect():
+        target = gauges if family.type == "gauge" else counters
+        for sample in family.samples:
+            target[Series(sample.name, tuple(sorted(sample.labels.items())))] = sample.value
+    epoch = gauges[Series(catalogue.COUNTERS_BEGAN.name, ())]
+    return Snapshot(at=now, epoch=epoch, counters=counters, gauges=gauges)
+
+
+class LocalSource:
+    """The workers of this host, all of them, whichever one asks."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        history: History,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._history = history
+        self._clock = clock
+
+    def snapshot(self) -> Snapshot:
+        """Read the counters now."""
+        return snapshot_of(self._registry, self._clock())
+
+    def window(self, seconds: float, *, until: Snapshot) -> Window:
+        """Give the window that ends with ``until``, from the history's nearest earlier row."""
+        rows = self._history.window_rows(until.at - seconds, until)
+        return window_over([*rows, until]) if rows else since_counters_began(until)
+
+    def hourly_windows(self, seconds: float) -> Sequence[Window]:
+        """Cut the last ``seconds`` into adjacent windows at the full hours of the clock."""
+        now = self.snapshot()
+        start = now.at - seconds
+        first_hour = math.floor(start / _SECONDS_PER_HOUR) + 1
+        hours = range(first_hour, math.ceil(now.at / _SECONDS_PER_HOUR))
+        stored = (self._history.at_boundary(hour * _SECONDS_PER_HOUR) for hour in hours)
+        windows: list[Window] = []
+        for end in (*(row for row in stored if row is not None), now):
+            window = self.window(end.at - start, until=end)
+            windows.append(window)
+            start = end.at
+        return windows

@@ -1,0 +1,83 @@
+"""The durable state of the service, in one SQLite file or one PostgreSQL database."""
+
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import and_, delete, select
+
+from service.state.baselines import Baselines
+from service.state.database import Database
+from service.state.history import StoredHistory
+from service.state.keyed import KeyedValues
+from service.state.leases import Leases
+from service.state.schema import epochs, snapshots
+
+TIMEOUT_SECONDS = 5.0
+
+
+def open_state(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> "State":
+    """Open the state, creating or updating its tables where that is needed.
+
+    Any number of processes may do so at the same time. A process that forks opens after the fork.
+
+    Args:
+        url: ``sqlite:////folder/state.db`` or ``postgresql://user:password@host:port/database``.
+        timeout_seconds: How long to wait for another writer, a connection, or the server.
+
+    Raises:
+        StateError: The URL is wrong, the file is damaged or not a database, or the state was
+            written by a newer release.
+        StateUnavailableError: The database does not answer.
+    """
+    return State(Database.open(url, timeout_seconds))
+
+
+class State:
+    """What survives a restart. Its parts may be used from several threads at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.baselines = Baselines(database)
+        self.leases = Leases(database)
+        self.values = KeyedValues(database)
+
+    def history(self, scope: str) -> StoredHistory:
+        """Return the history of one scope, such as ``instance:host1``."""
+        return StoredHistory(self._database, scope)
+
+    def forget_silent_scopes(self, since: float) -> None:
+        """Drop the history of every scope that has stored nothing since then, in Unix seconds.
+
+        An instance thins its own history only: without this, one whose name never comes back
+        (as those of pods) would leave its last seven days for ever.
+        """
+        heard = epochs.alias()
+        with self._database.writing() as connection:
+            silent = connection.scalars(
+                select(epochs.c.scope)
+                .distinct()
+                .where(
+                    ~select(snapshots.c.tick)
+                    .join_from(heard, snapshots, snapshots.c.epoch_id == heard.c.id)
+                    .where(and_(heard.c.scope == epochs.c.scope, snapshots.c.tick >= since))
+                    .exists()
+                )
+            ).all()
+            ids = select(epochs.c.id).where(epochs.c.scope.in_(silent))
+            connection.execute(delete(snapshots).where(snapshots.c.epoch_id.in_(ids)))
+            connection.execute(delete(epochs).where(epochs.c.scope.in_(silent)))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

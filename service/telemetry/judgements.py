@@ -1,0 +1,47 @@
+"""What was concluded from the counters, shown to Prometheus and never read back as input."""
+
+from collections.abc import Mapping
+
+from service.monitoring import catalogue
+from service.monitoring.baseline import Baseline
+from service.monitoring.health import HealthLevel, HealthStatus
+from service.telemetry.series import Series, WorkerFiles
+
+
+class JudgementGauges:
+    """Gauges of which the value that any worker wrote last counts."""
+
+    def __init__(self, files: WorkerFiles) -> None:
+        self._files = files
+        self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
+
+    def show_health(self, model: str, status: HealthStatus) -> None:
+        """Show the status of a model."""
+        level = HealthLevel[status.name]
+        self._set(catalogue.HEALTH_STATUS, {"model": model}, float(level))
+
+    def show_baseline(self, baseline: Baseline) -> None:
+        """Show the numbers of the active baseline; those that it lacks stay absent."""
+        labels = {"model": baseline.model_name, "version": baseline.model_version}
+        for metric, value in (
+            (catalogue.BASELINE_PREDICTION_MEAN, baseline.mean_prediction),
+            (catalogue.BASELINE_PREDICTION_STD, baseline.std_prediction),
+            (catalogue.BASELINE_LATENCY_MEAN, baseline.mean_latency_seconds),
+            (catalogue.BASELINE_LATENCY_STD, baseline.std_latency_seconds),
+        ):
+            if value is not None:
+                self._set(metric, labels, value)
+
+    def show_snapshot_stored(self, at: float) -> None:
+        """Show when the history was last written, in Unix seconds."""
+        self._set(catalogue.SNAPSHOT_STORED, {}, at)
+
+    def flush(self) -> None:
+        """Make what was shown visible to all workers."""
+        self._files.flush()
+
+    def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> None:
+        identity = (metric.name, tuple(labels.values()))
+        if identity not in self._series:
+            self._series[identity] = self._files.series(metric, labels)
+        self._series[identity].set(value)

@@ -1,0 +1,118 @@
+"""The clock: at every tick one worker of the host stores a snapshot and judges the models.
+
+Every worker runs a ticker; the one that holds the lease does the work. When it dies, its lease runs
+out and another worker's next tick takes over.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.monitoring.history import History
+from service.monitoring.monitor import HealthReport, Monitor
+from service.sources.active_baselines import ActiveBaselines
+from service.sources.local import LocalSource
+from service.sources.verdicts import StoredVerdicts
+from service.state.errors import StateError
+from service.state.leases import Leases
+from service.telemetry.judgements import JudgementGauges
+
+LEASE_TICKS = 1.5
+"""A lease outlives its renewal by half a tick: a dead holder is replaced within two."""
+_SECONDS_PER_MINUTE = 60
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """The work of one tick; it blocks, and does nothing without the lease."""
+
+    source: LocalSource
+    history: History
+    monitor: Monitor
+    verdicts: StoredVerdicts
+    leases: Leases
+    lease: str
+    holder: str
+    """Unique to this worker's life."""
+    interval_seconds: float
+    housekeeping: Callable[[float], None]
+    """Drops what no window needs any more; told the present in Unix seconds, once a minute."""
+
+    def __call__(self, boundary: float) -> HealthReport | None:
+        """Do the work of the tick at ``boundary``, in Unix seconds; None without the lease.
+
+        Raises:
+            StateUnavailableError: The state store does not answer; the next tick tries again.
+        """
+        now = self.source.snapshot()
+        ttl = LEASE_TICKS * self.interval_seconds
+        if not self.leases.acquire_or_renew(self.lease, self.holder, now.at, ttl):
+            return None
+        self.history.append(boundary, now)
+        report = self.monitor.health_at(now)
+        self.verdicts.remember(report.models)
+        if boundary % _SECONDS_PER_MINUTE == 0:
+            self.housekeeping(now.at)
+        return report
+
+    def stop(self) -> None:
+        """Let another worker take over at once."""
+        self.leases.release(self.lease, self.holder)
+
+
+class Ticker:
+    """Runs the ticks of one worker on its event loop."""
+
+    def __init__(
+        self,
+        *,
+        tick: Tick,
+        gauges: JudgementGauges,
+        baselines: ActiveBaselines,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._tick = tick
+        self._gauges = gauges
+        self._baselines = baselines
+        self._clock = clock
+        self._failing = False
+
+    async def run(self) -> None:
+        """Tick at every multiple of the interval until cancelled."""
+        interval = self._tick.interval_seconds
+        while True:
+            now = self._clock()
+            boundary = (math.floor(now / interval) + 1) * interval
+            await asyncio.sleep(boundary - now)
+            # The sleep may end a moment early, and the clock may have been set back meanwhile.
+            if self._clock() >= boundary:
+                await self._run_one(boundary)
+
+    async def _run_one(self, boundary: float) -> None:
+        try:
+            report = await asyncio.to_thread(self._tick, boundary)
+            if report is not None:
+                active = await asyncio.to_thread(
+                    lambda: [self._baselines.of(model) for model in self._baselines.models]
+                )
+                # Back on the loop: the metrics files have one writer.
+                for model in report.models:
+                    self._gauges.show_health(model.model_name, model.status)
+                for revision in active:
+                    self._gauges.show_baseline(revision.baseline)
+                self._gauges.show_snapshot_stored(report.window.end)
+                self._gauges.flush()
+        except StateError as error:
+            # Once a streak: a store that is down for an hour is one line, not 720.
+            if not self._failing:
+                _LOGGER.warning("the history stands still: %s", error)
+            self._failing = True
+        else:
+            if self._failing:
+                _LOGGER.warning("the history goes on")
+            self._failing = False

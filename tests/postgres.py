@@ -1,0 +1,99 @@
+"""A PostgreSQL server of the tests' own: in a temporary folder, on the loopback only."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORD = "s3cret/of:the@tests"
+_URL_PASSWORD = "s3cret%2Fof%3Athe%40tests"
+_USER = "ctr"
+_NOBODY = 65534
+_PROGRAMS = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A running server."""
+
+    programs: Path
+    folder: Path
+    port: int
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{_USER}:{_URL_PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database and return its URL."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", _USER, name)
+        return self.url(name)
+
+    def start(self) -> None:
+        options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c fsync=off"
+        options += " -c unix_socket_directories=''"
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "start", "-w", "-D", self._cluster, "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self._cluster)
+
+    def make_cluster(self) -> None:
+        password_file = self.folder / "password"
+        password_file.write_text(PASSWORD)
+        self._run(
+            "initdb",
+            *("-D", self._cluster, "-U", _USER, "--auth=scram-sha-256", "--no-sync"),
+            *("--encoding=UTF8", "--locale=C", f"--pwfile={password_file}"),
+        )
+
+    @property
+    def _cluster(self) -> str:
+        return str(self.folder / "cluster")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command: Sequence[str] = [str(self.programs / program), *arguments]
+        # The server refuses to run as root.
+        user = _NOBODY if os.getuid() == 0 else None
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "PGPASSWORD": PASSWORD, "LC_ALL": "C"},
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # Not a pipe: the server inherits and would hold it open.
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} failed; see {self.folder}/log"
+
+
+def find_programs() -> Path | None:
+    """Folder of the newest installed server's programs."""
+    found = [path.parent for path in _PROGRAMS.glob("*/bin/initdb")]
+    on_path = shutil.which("initdb")
+    if on_path:
+        found.append(Path(on_path).resolve().parent)
+    return max(found, key=lambda path: (path.parent.name.zfill(4), path), default=None)
+
+
+@contextmanager
+def running_postgres(programs: Path, folder: Path) -> Iterator[PostgreSQL]:
+    """Start a server in ``folder``, which the account that it runs as can reach."""
+    if os.getuid() == 0:
+        os.chown(folder, _NOBODY, _NOBODY)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = PostgreSQL(programs, folder, port)
+    server.make_cluster()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
