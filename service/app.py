@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from service.monitoring.health import HealthPolicy
 from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
+from service.prediction.model import ModelBundle
 from service.prediction.model_folder import load_models
 from service.prediction.prediction_id import signing_key
 from service.prediction.predictor import Predictor, Served
@@ -31,17 +32,18 @@ from service.telemetry.folder import MetricsFolder
 from service.telemetry.judgements import JudgementGauges
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
-from service.ticker import Tick, Ticker
+from service.ticker import Ticker, TickJob
 
 
-def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
-    """Build one worker, which counts in the epoch that ``metrics`` holds.
+def create_app(
+    settings: Settings, metrics: MetricsFolder, bundles: Mapping[str, ModelBundle]
+) -> FastAPI:
+    """Build one worker, which serves ``bundles`` and counts in the epoch of ``metrics``.
 
     Raises:
-        ModelFolderError: A model is missing or damaged.
         ExperimentError: The experiment cannot be run with these models.
+        StateError: The state store cannot be used.
     """
-    bundles = load_models(settings.models_dir)
     state = open_state(settings.state_store_url)
     files = metrics.join()
     recorder = Recorder(files)
@@ -87,7 +89,7 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
         history.thin(now, history_seconds=settings.history)
         state.forget_silent_scopes(now - settings.history)
 
-    tick = Tick(
+    job = TickJob(
         source=source,
         history=history,
         monitor=monitor,
@@ -98,7 +100,8 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
         interval_seconds=settings.snapshot_interval,
         housekeeping=housekeeping,
     )
-    ticker = Ticker(tick=tick, gauges=JudgementGauges(files), baselines=baselines)
+    gauges = JudgementGauges(files)
+    ticker = Ticker(job=job, gauges=gauges, baselines=baselines)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,7 +111,7 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await ticking
         with suppress(StateError):
-            tick.stop()
+            job.stop()
         state.close()
         files.close()
 
@@ -128,6 +131,7 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
             monitor=monitor,
             source=source,
             baselines=baselines,
+            gauges=gauges,
             history_seconds=settings.history,
             min_predictions=settings.min_predictions,
             rehearsal=settings.faults,
@@ -140,4 +144,5 @@ def create_app(settings: Settings, metrics: MetricsFolder) -> FastAPI:
 def create_worker() -> FastAPI:
     """Build a worker of the epoch that the launcher has begun, from the environment."""
     settings = Settings.from_environment(os.environ)
-    return create_app(settings, MetricsFolder.latest(settings.metrics_dir))
+    metrics = MetricsFolder.latest(settings.metrics_dir)
+    return create_app(settings, metrics, load_models(settings.models_dir))

@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from service.app import create_app
 from service.monitoring.snapshot import Snapshot
 from service.prediction.experiment import Experiment, ExperimentError
 from service.prediction.faults import InvalidFaultsError, parse_faults
@@ -27,6 +28,8 @@ from service.telemetry.folder import MetricsFolder
 from service.telemetry.registry import registry_of
 
 _EPOCH_STEP_SECONDS = 0.001
+_WORKER_SILENCE_SECONDS = 60
+"""A worker is silent while it imports; on a busy machine the default of 5 s kills it for ever."""
 _FLAGS = ("host", "port", "workers", "state_dir", "models_dir", "experiment_file")
 
 
@@ -81,14 +84,7 @@ def _serve(settings: Settings) -> None:
             raise CannotStartError(f"{variable('faults')}: there is no model {model!r}")
     with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
         signing_key(settings.signing_key, settings.state_dir / "signing.key")
-        _begin_epoch(settings)
-        config = uvicorn.Config(
-            "service.app:create_worker",
-            factory=True,
-            workers=settings.workers,
-            access_log=False,
-            log_level="warning",
-        )
+        metrics = _begin_epoch(settings)
         address = "http://{}:{}".format(*listener.getsockname())
         print(
             f"serving {', '.join(models)} at {address}\n"
@@ -100,12 +96,25 @@ def _serve(settings: Settings) -> None:
         # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
         with suppress(KeyboardInterrupt):
             if settings.workers == 1:
+                app = create_app(settings, metrics, models)
+                config = uvicorn.Config(app, access_log=False, log_level="warning")
                 uvicorn.Server(config).run(sockets=[listener])
             else:
-                Multiprocess(config, sockets=[listener]).run()
+                Multiprocess(_config_of_workers(settings), sockets=[listener]).run()
 
 
-def _begin_epoch(settings: Settings) -> None:
+def _config_of_workers(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        "service.app:create_worker",
+        factory=True,
+        workers=settings.workers,
+        access_log=False,
+        log_level="warning",
+        timeout_worker_healthcheck=_WORKER_SILENCE_SECONDS,
+    )
+
+
+def _begin_epoch(settings: Settings) -> MetricsFolder:
     """Store what the last life counted, then begin at zero.
 
     The history has the old totals before their files go: a crash in between stores them again,
@@ -119,12 +128,13 @@ def _begin_epoch(settings: Settings) -> None:
             history.append_final(snapshot_of(registry_of(folder), now))
         # The clock may have been set back; epochs are told apart and ordered by their beginning.
         later_than_last = (history.last_epoch() or 0.0) + _EPOCH_STEP_SECONDS
-        began = MetricsFolder.begin(settings.metrics_dir, max(now, later_than_last)).began
+        metrics = MetricsFolder.begin(settings.metrics_dir, max(now, later_than_last))
         # Windows that reach back before the first tick begin here, at zero.
-        zero = Snapshot(at=began, epoch=began, counters={}, gauges={})
-        history.append(began, zero)
+        zero = Snapshot(at=metrics.began, epoch=metrics.began, counters={}, gauges={})
+        history.append(metrics.began, zero)
     for folder in ended:
         shutil.rmtree(folder.path)
+    return metrics
 
 
 @contextmanager

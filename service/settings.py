@@ -60,7 +60,7 @@ class Settings(BaseModel):
     min_requests: Annotated[int, Field(ge=1)] = 20
     """Requests below which a health check decides nothing."""
     min_predictions: Annotated[int, Field(ge=1)] = 100
-    """Predictions below which nothing is concluded from their distribution."""
+    """Predictions below which traffic is too little to be captured as a baseline."""
     faults: str = ""
     """Faults to rehearse, such as ``xgboost:error=0.2,latency_ms=300``; on loopback only."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024

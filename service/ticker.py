@@ -16,7 +16,6 @@ from service.monitoring.monitor import HealthReport, Monitor
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
-from service.state.errors import StateError
 from service.state.leases import Leases
 from service.telemetry.judgements import JudgementGauges
 
@@ -28,7 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class TickJob:
     """The work of one tick; it blocks, and does nothing without the lease."""
 
     source: LocalSource
@@ -71,12 +70,12 @@ class Ticker:
     def __init__(
         self,
         *,
-        tick: Tick,
+        job: TickJob,
         gauges: JudgementGauges,
         baselines: ActiveBaselines,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._tick = tick
+        self._job = job
         self._gauges = gauges
         self._baselines = baselines
         self._clock = clock
@@ -84,7 +83,7 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick at every multiple of the interval until cancelled."""
-        interval = self._tick.interval_seconds
+        interval = self._job.interval_seconds
         while True:
             now = self._clock()
             boundary = (math.floor(now / interval) + 1) * interval
@@ -95,7 +94,7 @@ class Ticker:
 
     async def _run_one(self, boundary: float) -> None:
         try:
-            report = await asyncio.to_thread(self._tick, boundary)
+            report = await asyncio.to_thread(self._job, boundary)
             if report is not None:
                 active = await asyncio.to_thread(
                     lambda: [self._baselines.of(model) for model in self._baselines.models]
@@ -107,10 +106,10 @@ class Ticker:
                     self._gauges.show_baseline(revision.baseline)
                 self._gauges.show_snapshot_stored(report.window.end)
                 self._gauges.flush()
-        except StateError as error:
-            # Once a streak: a store that is down for an hour is one line, not 720.
+        except Exception:
+            # Whatever fails, the clock goes on. Once a streak: an hour is one line, not 720.
             if not self._failing:
-                _LOGGER.warning("the history stands still: %s", error)
+                _LOGGER.exception("the history stands still; predictions go on")
             self._failing = True
         else:
             if self._failing:

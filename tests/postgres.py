@@ -4,13 +4,14 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-PASSWORD = "s3cret/of:the@tests"
-_URL_PASSWORD = "s3cret%2Fof%3Athe%40tests"
+PASSWORD = "s3cret/of:the@tests"  # noqa: S105
 _USER = "ctr"
 _NOBODY = 65534
 _PROGRAMS = Path("/usr/lib/postgresql")
@@ -25,7 +26,7 @@ class PostgreSQL:
     port: int
 
     def url(self, database: str) -> str:
-        return f"postgresql://{_USER}:{_URL_PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{_USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its URL."""
@@ -58,20 +59,27 @@ class PostgreSQL:
         command: Sequence[str] = [str(self.programs / program), *arguments]
         # The server refuses to run as root.
         user = _NOBODY if os.getuid() == 0 else None
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "PGPASSWORD": PASSWORD, "LC_ALL": "C"},
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # Not a pipe: the server inherits and would hold it open.
-            stderr=subprocess.DEVNULL,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{' '.join(command)} failed; see {self.folder}/log"
+        # Not a pipe: the server inherits it and would hold it open.
+        with (self.folder / "output").open("w+") as output:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env={"PATH": os.environ["PATH"], "PGPASSWORD": PASSWORD, "LC_ALL": "C"},
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=60,
+            )
+            output.seek(0)
+            assert done.returncode == 0, f"{' '.join(command)}:\n{output.read()}{self._log()}"
+
+    def _log(self) -> str:
+        log = self.folder / "log"
+        return log.read_text()[-2000:] if log.exists() else ""
 
 
 def find_programs() -> Path | None:
@@ -84,16 +92,18 @@ def find_programs() -> Path | None:
 
 
 @contextmanager
-def running_postgres(programs: Path, folder: Path) -> Iterator[PostgreSQL]:
-    """Start a server in ``folder``, which the account that it runs as can reach."""
-    if os.getuid() == 0:
-        os.chown(folder, _NOBODY, _NOBODY)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = PostgreSQL(programs, folder, port)
-    server.make_cluster()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+def running_postgres(programs: Path) -> Iterator[PostgreSQL]:
+    """Start a server in a folder of its own and remove both in the end."""
+    with tempfile.TemporaryDirectory(prefix="ctr-postgres-") as name:
+        folder = Path(name)
+        if os.getuid() == 0:
+            os.chown(folder, _NOBODY, _NOBODY)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        server = PostgreSQL(programs, folder, port)
+        server.make_cluster()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -1,7 +1,6 @@
 """How the models are doing: statistics, health, and the baselines they are held against.
 
-These endpoints are plain functions: they read files and the state store, so they run on threads
-and leave the event loop to the predictions.
+What reads files or the state store runs on threads and leaves the event loop to the predictions.
 """
 
 import re
@@ -10,7 +9,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 
 from service.api.errors import documented
@@ -29,6 +29,7 @@ from service.monitoring.statistics import MILLISECONDS
 from service.prediction.predictor import UnknownModelError
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import LocalSource
+from service.telemetry.judgements import JudgementGauges
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d{1,9})([smhd]?)")
@@ -47,6 +48,7 @@ def monitoring_router(
     monitor: Monitor,
     source: LocalSource,
     baselines: ActiveBaselines,
+    gauges: JudgementGauges,
     history_seconds: float,
     min_predictions: int,
     rehearsal: str,
@@ -56,6 +58,13 @@ def monitoring_router(
 
     def window_seconds(window: str) -> float:
         return _seconds(window, longest=history_seconds)
+
+    async def put_in_force(baseline: Baseline) -> StoredBaselineBody:
+        stored = await run_in_threadpool(baselines.save, baseline)
+        # On the loop, which alone writes this worker's metrics.
+        gauges.show_baseline(stored.baseline)
+        gauges.flush()
+        return StoredBaselineBody.of(stored)
 
     @router.get("/health")
     def health() -> HealthBody:
@@ -80,7 +89,7 @@ def monitoring_router(
         return found[_known(model_name, found)]
 
     @router.post("/baseline", responses=_WRITE_ERRORS)
-    def set_baseline(request: Request, body: BaselineBody) -> StoredBaselineBody:
+    async def set_baseline(request: Request, body: BaselineBody) -> StoredBaselineBody:
         """Set the baseline of a model; it holds for the version that is served now."""
         model = _known(body.model_name, baselines.models)
         baseline = Baseline(
@@ -98,7 +107,7 @@ def monitoring_router(
             created_by=_client(request),
             note=body.note,
         )
-        return StoredBaselineBody.of(baselines.save(baseline))
+        return await put_in_force(baseline)
 
     @router.get("/baseline/{model_name}")
     def get_baseline(model_name: str) -> StoredBaselineBody:
@@ -106,7 +115,7 @@ def monitoring_router(
         return StoredBaselineBody.of(baselines.of(_known(model_name, baselines.models)))
 
     @router.post("/baseline/{model_name}/capture", responses={**_WRITE_ERRORS, **_CAPTURE_ERRORS})
-    def capture_baseline(
+    async def capture_baseline(
         request: Request,
         model_name: str,
         window: Annotated[str, Query(description="How far back, such as 1h or 7d.")],
@@ -114,16 +123,21 @@ def monitoring_router(
     ) -> StoredBaselineBody:
         """Take the baseline from the traffic of a window that ends now."""
         model = _known(model_name, baselines.models)
+        if rehearsal:
+            raise HTTPException(
+                HTTPStatus.CONFLICT, f"faults are being injected ({rehearsal}): not a reference"
+            )
+        windows = await run_in_threadpool(source.hourly_windows, window_seconds(window))
         baseline = capture(
             model,
             baselines.models[model],
-            source.hourly_windows(window_seconds(window)),
+            windows,
             min_predictions=min_predictions,
             created_at=datetime.now(UTC),
             created_by=_client(request),
             note=body.note if body else "",
         )
-        return StoredBaselineBody.of(baselines.save(baseline))
+        return await put_in_force(baseline)
 
     return router
 

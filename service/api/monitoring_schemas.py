@@ -35,7 +35,7 @@ class StatisticsBody(BaseModel):
         float | None, Field(description="Since the counters began; null over a shorter window.")
     ]
     max_latency_ms: float | None
-    requests_per_minute: Annotated[float | None, Field(description="Over the last minute.")]
+    requests_per_minute: Annotated[float, Field(description="Over the last minute.")]
     error_rate: Annotated[float | None, Field(description="Percent of the requests.")]
     total_predictions: int
     mean_prediction: float | None
@@ -100,7 +100,7 @@ class ModelHealthBody(BaseModel):
     total_requests: int
     error_rate: float | None
     avg_latency_ms: float | None
-    requests_per_minute: float | None
+    requests_per_minute: float
     checks: list[CheckBody]
 
     @classmethod
@@ -112,7 +112,7 @@ class ModelHealthBody(BaseModel):
             total_requests=round(health.counts.requests),
             error_rate=None if ratio is None else ratio * PERCENT,
             avg_latency_ms=None if latency is None else latency * MILLISECONDS,
-            requests_per_minute=report.requests_per_minute.get(health.model_name),
+            requests_per_minute=report.requests_per_minute.get(health.model_name, 0.0),
             checks=[CheckBody.of(check, report.window.seconds) for check in health.checks],
         )
 
@@ -220,6 +220,8 @@ class StoredBaselineBody(BaseModel):
     has_distribution: Annotated[
         bool, Field(description="Whether drift can compare shapes, not only moments.")
     ]
+    window_start: Annotated[datetime | None, Field(description="Of captured traffic.")]
+    window_end: datetime | None
     created_at: datetime
     created_by: str
     note: str
@@ -241,6 +243,8 @@ class StoredBaselineBody(BaseModel):
             window_std_prediction=baseline.window_std_prediction,
             window_std_latency_ms=_milliseconds(baseline.window_std_latency_seconds),
             has_distribution=baseline.predictions is not None,
+            window_start=None if baseline.window_start is None else utc(baseline.window_start),
+            window_end=None if baseline.window_end is None else utc(baseline.window_end),
             created_at=baseline.created_at,
             created_by=baseline.created_by,
             note=baseline.note,

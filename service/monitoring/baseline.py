@@ -100,6 +100,9 @@ class Baseline:
     latency: HourlyDistribution | None = None
     features: Mapping[str, FeatureDistribution] = field(default_factory=dict)
     source: BaselineSource
+    window_start: float | None = None
+    """Unix seconds; of traffic that was captured, the true beginning."""
+    window_end: float | None = None
     created_at: datetime
     created_by: str
     note: str = ""
@@ -125,6 +128,8 @@ class Baseline:
                     for name, feature in self.features.items()
                 },
                 "source": self.source,
+                "window_start": self.window_start,
+                "window_end": self.window_end,
                 "created_at": self.created_at.isoformat(),
                 "created_by": self.created_by,
                 "note": self.note,
@@ -165,6 +170,8 @@ class Baseline:
                     for name, feature in content["features"].items()
                 },
                 source=content["source"],
+                window_start=content["window_start"],
+                window_end=content["window_end"],
                 created_at=datetime.fromisoformat(content["created_at"]),
                 created_by=content["created_by"],
                 note=content["note"],

@@ -94,6 +94,8 @@ def capture(
         latency=latency,
         features=_features(hours),
         source="capture",
+        window_start=windows[0].start,
+        window_end=windows[-1].end,
         created_at=created_at,
         created_by=created_by,
         note=note,

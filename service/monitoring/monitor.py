@@ -49,7 +49,7 @@ class HealthReport:
 
     status: HealthStatus
     models: Sequence[ModelHealth]
-    requests_per_minute: Mapping[str, float | None]
+    requests_per_minute: Mapping[str, float]
     """Over the last minute, by model."""
     window: Window
     """The span that the checks looked at."""
@@ -89,7 +89,7 @@ class Monitor:
                 model,
                 counts,
                 extremes=Extremes.of(model, now.gauges) if window_seconds is None else None,
-                requests_per_minute=rates.get(model),
+                requests_per_minute=rates.get(model, 0.0),
                 window_start=window.start,
                 window_end=window.end,
             )
@@ -120,7 +120,7 @@ class Monitor:
         window = self._source.window(window_seconds, until=self._source.snapshot())
         return window, counts_by_model(window.increases).get(model)
 
-    def _requests_per_minute(self, now: Snapshot) -> Mapping[str, float | None]:
+    def _requests_per_minute(self, now: Snapshot) -> Mapping[str, float]:
         last_minute = self._source.window(SECONDS_PER_MINUTE, until=now)
         return {
             model: per_minute(counts.requests, last_minute.seconds)

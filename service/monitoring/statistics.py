@@ -28,7 +28,7 @@ class ModelStatistics:
     min_latency_ms: float | None
     """Since the counters began; over a shorter window there is no exact minimum."""
     max_latency_ms: float | None
-    requests_per_minute: float | None
+    requests_per_minute: float
     """Over the last minute, whatever the window."""
     total_predictions: int
     mean_prediction: float | None
@@ -44,7 +44,7 @@ class ModelStatistics:
         counts: ModelCounts,
         *,
         extremes: Extremes | None,
-        requests_per_minute: float | None,
+        requests_per_minute: float,
         window_start: float,
         window_end: float,
     ) -> Self:
@@ -81,9 +81,15 @@ class ModelStatistics:
         )
 
 
-def per_minute(requests: float, seconds: float) -> float | None:
-    """Rate over a window of its true length; None for a window of no length."""
-    return requests / seconds * SECONDS_PER_MINUTE if seconds > 0 else None
+def per_minute(requests: float, seconds: float) -> float:
+    """Requests of the last minute.
+
+    Args:
+        requests: Growth over a window that was asked to be a minute long.
+        seconds: Its true length: longer by up to a tick, or shorter where the service has not
+            run for a minute. Before that there were none, so nothing is extrapolated.
+    """
+    return requests * min(SECONDS_PER_MINUTE / seconds, 1.0) if seconds > 0 else 0.0
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

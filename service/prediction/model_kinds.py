@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
+from service.prediction.lean_xgboost import xgboost as xgb
 from service.prediction.model import Model
 
 LOGISTIC_FORMAT = 1

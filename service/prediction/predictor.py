@@ -24,6 +24,8 @@ from service.prediction.model import ModelBundle
 from service.prediction.prediction_id import PredictionId
 from service.telemetry.recorder import ModelRecorder, Recorder
 
+_TIMER_RESOLUTION_SECONDS = 0.001
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -126,16 +128,20 @@ class Predictor:
         models = {part.model for part in parts}
         for model in models:
             self._served[model].recorder.started()
-        delay = self._faults.delay_seconds(models, time.monotonic())
-        if delay:
-            self._recorder.flush()
-            await asyncio.sleep(delay)
+        await self._suffer_delay(models)
         loop = asyncio.get_running_loop()
         call = _Call(parts, len(requests), arrived, render, loop.create_future())
         if not self._waiting:
             loop.call_soon(self._run_turn)
         self._waiting.append(call)
         return await call.answer
+
+    async def _suffer_delay(self, models: set[str]) -> None:
+        delay = self._faults.delay_seconds(models, time.monotonic())
+        if delay:
+            self._recorder.flush()
+            # A timer may fire early; a fault of 300 ms lasts no less.
+            await asyncio.sleep(delay + _TIMER_RESOLUTION_SECONDS)
 
     def _parts(self, requests: Sequence[AdRequest]) -> list[_Part]:
         if len(requests) == 1:

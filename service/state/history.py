@@ -131,8 +131,8 @@ class StoredHistory:
     ) -> None:
         """Drop rows that no window needs any more; see the port."""
         with self._database.writing() as connection:
-            self._drop_before(connection, now - history_seconds)
             self._drop_within_minutes(connection, now - ticks_kept_seconds)
+            self._drop_before(connection, now - history_seconds)
         with self._database.writing() as connection:
             own_layouts(connection)
             used = select(snapshots.c.tick).where(snapshots.c.layout_id == layouts.c.id).exists()

@@ -1,8 +1,9 @@
 """One worker's metrics files: plain numbers in memory, written to mapped files once a turn.
 
 The files are prometheus_client's own multiprocess format, so that a count survives ``kill -9`` of
-the worker and any stock ``MultiProcessCollector`` reads the same numbers. Values are written in
-bulk: recording touches Python floats, :meth:`WorkerFiles.flush` writes each changed one once.
+the worker and a stock ``MultiProcessCollector`` can read what workers wrote since the last fold.
+Values are written in bulk: recording touches Python floats, :meth:`WorkerFiles.flush` writes each
+changed one once.
 """
 
 import fcntl

@@ -1,6 +1,5 @@
 import json
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ _REQUEST = AdRequest("user-7", "ad-3", "mobile", "site1:top", 20, 5)
 
 
 def _tables(**changed: Table) -> dict[str, Table]:
-    empty: Mapping[str, Table] = {key.table: {} for key in KEYS}
+    empty: dict[str, Table] = {key.table: {} for key in KEYS}
     return {**empty, **changed}
 
 
@@ -42,7 +41,7 @@ def _encoders(draw: st.DrawFn) -> FeatureEncoder:
         return draw(st.dictionaries(keys, st.tuples(*[_FLOATS] * size), max_size=4))
 
     hours, days = st.integers(0, 23), st.integers(0, 6)
-    numbers: Mapping[str, st.SearchStrategy[int]] = {"hour": hours, "day_of_week": days}
+    numbers: dict[str, st.SearchStrategy[int]] = {"hour": hours, "day_of_week": days}
     return FeatureEncoder(
         {key.table: table(len(key.features), numbers.get(key.table, _TEXT)) for key in KEYS}
     )
@@ -119,14 +118,14 @@ def test_value_indices_point_into_the_vocabularies(
 
 
 def test_only_the_most_frequent_values_have_a_name_of_their_own() -> None:
-    devices = {f"device-{i}": (0.0, 0.0) for i in range(MAX_NAMED_VALUES + 1)}
+    devices: Table = {f"device-{i}": (0.0, 0.0) for i in range(MAX_NAMED_VALUES + 1)}
     encoder = FeatureEncoder(_tables(device=devices, user={"user-7": (0.0, 0.0)}))
     vocabulary = encoder.vocabularies["device"]
 
     def named(device: str) -> str:
         return vocabulary[encoder.value_indices(_REQUEST._replace(device=device))[2]]
 
-    assert vocabulary == (*list(devices)[:MAX_NAMED_VALUES], "(other)", "(unseen)")
+    assert vocabulary == (*map(str, list(devices)[:MAX_NAMED_VALUES]), "(other)", "(unseen)")
     assert named("device-0") == "device-0"
     assert named(f"device-{MAX_NAMED_VALUES}") == "(other)"
     assert named("toaster") == "(unseen)"
