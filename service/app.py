@@ -16,6 +16,7 @@ from service.api.operations import operations_router
 from service.api.predict import predict_router
 from service.monitoring.health import HealthPolicy
 from service.monitoring.monitor import Monitor
+from service.parent import end_with_parent
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.model import ModelBundle
@@ -143,6 +144,7 @@ def create_app(
 
 def create_worker() -> FastAPI:
     """Build a worker of the epoch that the launcher has begun, from the environment."""
+    end_with_parent()
     settings = Settings.from_environment(os.environ)
     metrics = MetricsFolder.latest(settings.metrics_dir)
     return create_app(settings, metrics, load_models(settings.models_dir))

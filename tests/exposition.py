@@ -16,10 +16,14 @@ def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]]
     }
 
 
-def total(client: httpx.Client, name: str, **labels: str) -> float:
-    """Sum of the series of ``name`` that carry ``labels``."""
-    return math.fsum(
+def total(client: httpx.Client, name: str, *, missing: float | None = None, **labels: str) -> float:
+    """Sum of the series of ``name`` that carry ``labels``; ``missing`` where there is none."""
+    found = [
         value
-        for (sample, found), value in samples(client).items()
-        if sample == name and labels.items() <= dict(found).items()
-    )
+        for (sample, its_labels), value in samples(client).items()
+        if sample == name and labels.items() <= dict(its_labels).items()
+    ]
+    if not found and missing is not None:
+        return missing
+    assert found, f"there is no series {name} with {labels}"
+    return math.fsum(found)

@@ -1,6 +1,7 @@
 """The real service, started as a user starts it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -52,5 +53,6 @@ def running_service(
             assert client.get("/readyz").status_code == 200
         yield service
     finally:
-        process.send_signal(2)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)

@@ -259,8 +259,8 @@ class StoredHistory:
                 select(layouts.c.content).where(layouts.c.id == layout_id)
             ).scalar_one()
             series = decode_series(content)
-            while len(self._series) >= _LAYOUTS_REMEMBERED:
-                self._series.pop(next(iter(self._series)), None)
+            if len(self._series) >= _LAYOUTS_REMEMBERED:
+                self._series = {}
             self._series[layout_id] = series
         return series
 

@@ -745,6 +745,10 @@ def test_a_server_that_was_down_is_used_again_when_it_is_back(postgres: PostgreS
 
         assert PASSWORD not in "".join(traceback.format_exception(down.value))
         assert state.values.load("a", "b") == b"before"
+        # Connections that broke while nobody used them are not handed out.
+        postgres.stop()
+        postgres.start()
+        assert state.values.load("a", "b") == b"before"
 
 
 # What the tests above need
