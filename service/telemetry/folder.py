@@ -45,8 +45,7 @@ class Totals:
     def add(self, prefix: str, key: str, new: Reading) -> None:
         """Merge one value by the rule that the kind of its file stands for."""
         series = self.readings.setdefault(prefix, {})
-        old = series.get(key)
-        series[key] = new if old is None else _merge(prefix, old, new)
+        series[key] = _merge(prefix, series[key], new) if key in series else new
 
 
 class MetricsFolder:

@@ -1,6 +1,8 @@
 """What `/metrics` exposes and everything else is computed from: one registry over all workers."""
 
 import json
+import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,7 +10,6 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
 from service.telemetry.folder import MetricsFolder, Totals
@@ -30,7 +31,7 @@ class _FolderCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         totals = self._folder.read()
-        samples = _samples_by_metric(totals)
+        samples = _samples_by_family(totals)
         samples[catalogue.COUNTERS_BEGAN.name] = [
             _Sample(catalogue.COUNTERS_BEGAN.name, {}, self._folder.began)
         ]
@@ -49,57 +50,68 @@ class _Sample(NamedTuple):
     name: str
     labels: dict[str, str]
     value: float
-
-
-@dataclass(slots=True)
-class _Histogram:
-    labels: dict[str, str]
-    buckets: dict[float, float] = field(default_factory=dict)
-    sum: float = 0.0
+    identity: tuple[str, ...] = ()
+    """Label values without the bucket's bound."""
+    bound: float | None = None
 
 
 class _Key(NamedTuple):
     family: str
     name: str
     labels: dict[str, str]
+    identity: tuple[str, ...]
+    bound: float | None
+
+
+@dataclass(slots=True)
+class _Histogram:
+    buckets: list[_Sample] = field(default_factory=list)
+    sum: _Sample | None = None
 
 
 @lru_cache(maxsize=65_536)
-def _parsed(key: str) -> _Key:
-    family, name, labels, _ = json.loads(key)
-    return _Key(family, name, labels)
+def _parsed(text: str) -> _Key:
+    family, name, labels, _ = json.loads(text)
+    bound = float(labels["le"]) if "le" in labels else None
+    identity = tuple(value for label, value in labels.items() if label != "le")
+    return _Key(family, name, labels, identity, bound)
 
 
 def _family_name(entry: catalogue.Metric) -> str:
     return entry.name.removesuffix("_total")
 
 
-def _samples_by_metric(totals: Totals) -> dict[str, list[_Sample]]:
-    samples: dict[str, list[_Sample]] = {}
+def _samples_by_family(totals: Totals) -> dict[str, list[_Sample]]:
+    samples: defaultdict[str, list[_Sample]] = defaultdict(list)
     for series in totals.readings.values():
-        for text, reading in sorted(series.items()):
+        for text in sorted(series):
             key = _parsed(text)
-            samples.setdefault(key.family, []).append(
-                _Sample(key.name, key.labels, reading.value),
+            value, _ = series[text]
+            samples[key.family].append(
+                _Sample(key.name, key.labels, value, key.identity, key.bound)
             )
     return samples
 
 
 def _cumulative(family: str, samples: list[_Sample]) -> Iterator[_Sample]:
     """Turn the buckets of each series, stored as counts of their own, into running totals."""
-    histograms: dict[tuple[str, ...], _Histogram] = {}
+    histograms: defaultdict[tuple[str, ...], _Histogram] = defaultdict(_Histogram)
     for sample in samples:
-        labels = {name: value for name, value in sample.labels.items() if name != "le"}
-        histogram = histograms.setdefault(tuple(labels.values()), _Histogram(labels))
-        if "le" in sample.labels:
-            histogram.buckets[float(sample.labels["le"])] = sample.value
+        histogram = histograms[sample.identity]
+        if sample.bound is None:
+            histogram.sum = sample
         else:
-            histogram.sum = sample.value
+            histogram.buckets.append(sample)
     for histogram in histograms.values():
+        if histogram.sum is None:
+            continue  # its worker is creating it at this moment
         total = 0.0
-        for bound, count in sorted(histogram.buckets.items()):
-            total += count
-            labels = histogram.labels | {"le": floatToGoString(bound)}
-            yield _Sample(f"{family}_bucket", labels, total)
-        yield _Sample(f"{family}_count", histogram.labels, total)
-        yield _Sample(f"{family}_sum", histogram.labels, histogram.sum)
+        for bucket in sorted(histogram.buckets, key=_bound):
+            total += bucket.value
+            yield _Sample(bucket.name, bucket.labels, total)
+        yield _Sample(f"{family}_count", histogram.sum.labels, total)
+        yield histogram.sum
+
+
+def _bound(bucket: _Sample) -> float:
+    return math.inf if bucket.bound is None else bucket.bound

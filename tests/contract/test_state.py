@@ -31,6 +31,7 @@ from service.monitoring.window import window_over
 from service.state.database import Database
 from service.state.encoding import decode_counters, decode_series, encode_values, layout_of
 from service.state.errors import StateError, StateUnavailableError
+from service.state.leases import Leases
 from service.state.schema import migrate
 from service.state.store import State, open_state
 
@@ -495,11 +496,29 @@ def test_only_the_holder_releases_a_lease(state: State) -> None:
     assert state.leases.acquire_or_renew("ticker", "b", now=101, ttl=10)
 
 
-def test_a_lease_from_before_the_clock_was_set_back_does_not_block_for_ever(state: State) -> None:
-    state.leases.acquire_or_renew("ticker", "dead", now=10_000, ttl=10)
+def test_a_lease_from_before_the_clock_was_set_back_does_not_block_for_ever(url: str) -> None:
+    elapsed = 0.0
+    with closing(Database.open(url, 5.0)) as database:
+        leases = Leases(database, monotonic=lambda: elapsed)
+        leases.acquire_or_renew("ticker", "dead", now=10_000, ttl=10)
 
-    assert not state.leases.acquire_or_renew("ticker", "b", now=9_990, ttl=10)  # hosts may differ
-    assert state.leases.acquire_or_renew("ticker", "b", now=9_980, ttl=10)
+        assert not leases.acquire_or_renew("ticker", "b", now=5_000, ttl=10)
+        elapsed = 9.9
+        assert not leases.acquire_or_renew("ticker", "b", now=5_010, ttl=10)
+        elapsed = 10.0
+        assert leases.acquire_or_renew("ticker", "b", now=5_010, ttl=10)
+
+
+def test_a_process_that_was_paused_with_an_old_time_takes_no_lease(url: str) -> None:
+    elapsed = 0.0
+    with closing(Database.open(url, 5.0)) as database:
+        leases = Leases(database, monotonic=lambda: elapsed)
+        leases.acquire_or_renew("ticker", "a", now=100, ttl=10)
+        assert not leases.acquire_or_renew("ticker", "paused", now=105, ttl=10)
+        Leases(database).acquire_or_renew("ticker", "a", now=205, ttl=10)
+        elapsed = 100.0
+
+        assert not leases.acquire_or_renew("ticker", "paused", now=106, ttl=10)
 
 
 COMPETE = """

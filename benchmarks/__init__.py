@@ -1,0 +1,1 @@
+"""What is measured about cost and speed, reproducible by a reader."""
