@@ -16,7 +16,6 @@ from service.api.operations import operations_router
 from service.api.predict import predict_router
 from service.monitoring.health import HealthPolicy
 from service.monitoring.monitor import Monitor
-from service.parent import end_with_parent
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.model import ModelBundle
@@ -34,6 +33,7 @@ from service.telemetry.judgements import JudgementGauges
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
 from service.ticker import Ticker, TickJob
+from service.worker_process import end_with_parent, favour_event_loop
 
 
 def create_app(
@@ -106,6 +106,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        favour_event_loop()
         ticking = asyncio.create_task(ticker.run())
         yield
         ticking.cancel()
