@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -86,10 +87,6 @@ def create_app(
         health_window_seconds=settings.health_window,
     )
 
-    def housekeeping(now: float) -> None:
-        history.thin(now, history_seconds=settings.history)
-        state.forget_silent_scopes(now - settings.history)
-
     job = TickJob(
         source=source,
         history=history,
@@ -99,7 +96,7 @@ def create_app(
         lease=f"ticker:{settings.scope}",
         holder=files.worker,
         interval_seconds=settings.snapshot_interval,
-        housekeeping=housekeeping,
+        housekeeping=partial(history.thin, history_seconds=settings.history),
     )
     gauges = JudgementGauges(files)
     ticker = Ticker(job=job, gauges=gauges, baselines=baselines)

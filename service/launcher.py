@@ -132,6 +132,8 @@ def _begin_epoch(settings: Settings) -> MetricsFolder:
         # Windows that reach back before the first tick begin here, at zero.
         zero = Snapshot(at=metrics.began, epoch=metrics.began, counters={}, gauges={})
         history.append(metrics.began, zero)
+        # Hosts whose name never comes back, as those of pods, thin their history no more.
+        state.forget_silent_scopes(now - 2 * settings.history)
     for folder in ended:
         shutil.rmtree(folder.path)
     return metrics

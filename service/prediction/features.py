@@ -114,17 +114,15 @@ class FeatureEncoder:
         try:
             content = json.loads(text)
             if content["format"] != FEATURES_FORMAT:
-                raise ValueError(
-                    f"features format {content['format']} is not {FEATURES_FORMAT}; train again"
-                )
+                raise ValueError(f"features format {content['format']} is not {FEATURES_FORMAT}")
             tables = content["tables"]
             encoder = cls({key.table: _rows(tables[key.table], key.features) for key in KEYS})
             if tuple(content["names"]) != encoder.names:
-                raise ValueError("the feature names are not this version's; train again")
+                raise ValueError("the feature names are not this version's")
         except KeyError as error:
-            raise ValueError(f"features lack the field {error}; train again") from error
+            raise ValueError(f"features lack the field {error}") from error
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"features are malformed ({error}); train again") from error
+            raise ValueError(f"features are malformed ({error})") from error
         return encoder
 
 
@@ -142,7 +140,7 @@ def _check(tables: Mapping[str, Table]) -> None:
     expected = {key.table for key in KEYS}
     if tables.keys() != expected:
         wrong = ", ".join(sorted(tables.keys() ^ expected))
-        raise ValueError(f"feature tables missing or unknown: {wrong}; train again")
+        raise ValueError(f"feature tables missing or unknown: {wrong}")
     for key in KEYS:
         table = tables[key.table]
         if len(table) > MAX_KEYS_PER_TABLE:
@@ -150,7 +148,7 @@ def _check(tables: Mapping[str, Table]) -> None:
         if any(len(row) != len(key.features) for row in table.values()):
             raise ValueError(f"table {key.table} needs {', '.join(key.features)} for each key")
         if not all(map(math.isfinite, chain.from_iterable(table.values()))):
-            raise ValueError(f"table {key.table} holds a number that is not finite; train again")
+            raise ValueError(f"table {key.table} holds a number that is not finite")
 
 
 def _packed(table: Table) -> dict[str | int, bytes]:

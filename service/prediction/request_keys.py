@@ -20,6 +20,11 @@ def ad_family(ad_id: str) -> str:
     return ad_id[:4]
 
 
+def ad_siblings(ad_id: str) -> str:
+    """One more leading character than the family: for numbered ads, about ten neighbours."""
+    return ad_id[:5]
+
+
 def user_tail(user_id: str) -> str:
     """Trailing characters of a user id, where composed ids carry the device's model."""
     return user_id[-4:]
@@ -53,6 +58,7 @@ class Key(NamedTuple):
 KEYS = (
     Key("ad", "ad_id", whole),
     Key("ad_family", "ad_id", ad_family),
+    Key("ad_siblings", "ad_id", ad_siblings),
     Key("placement", "placement", whole),
     Key("publisher", "placement", publisher),
     Key("slot", "placement", slot),

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import numpy as np
 import sklearn
-import xgboost as xgb
 
+from service.prediction.lean_xgboost import xgboost as xgb
 from service.prediction.model import Model, ModelBundle, ModelMetadata, version_of
 from service.training.baseline import baseline_of
 from service.training.click_log import ClickLog, split_by_time
