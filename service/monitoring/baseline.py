@@ -147,9 +147,7 @@ class Baseline:
         try:
             content = json.loads(text)
             if content["format"] != BASELINE_FORMAT:
-                raise ValueError(
-                    f"baseline format {content['format']} is not {BASELINE_FORMAT}; train again"
-                )
+                raise ValueError(f"baseline format {content['format']} is not {BASELINE_FORMAT}")
             return cls(
                 model_name=content["model_name"],
                 model_version=content["model_version"],

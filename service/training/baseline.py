@@ -1,5 +1,6 @@
 """The baseline that a freshly trained model ships with: its behaviour on the validation part."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -7,26 +8,37 @@ from numpy.typing import NDArray
 
 from service.monitoring.baseline import Baseline, FeatureDistribution, HourlyDistribution
 from service.monitoring.buckets import HOURS_PER_DAY, PREDICTION_BOUNDS
-from service.prediction.features import FeatureEncoder
+from service.prediction.ad_request import AdRequest
+from service.prediction.features import UNSEEN, FeatureEncoder
 from service.training.click_log import ClickLog
 
 
 def baseline_of(
     predictions: NDArray[np.float64],
     validation: ClickLog,
-    encoder: FeatureEncoder,
     *,
+    judged: FeatureEncoder,
+    shipped: FeatureEncoder,
     model_name: str,
     model_version: str,
     created_at: datetime,
 ) -> Baseline:
     """Describe ``predictions``, shape ``(n,)``, of the rows of ``validation``.
 
+    What was new to the ``judged`` encoder counts as unseen, as the like of it will in serving;
+    the ``shipped`` one has seen it all, and gives the names that serving counts under.
+
     Latency stays unknown: it is a property of the serving machine, which training never saw.
     """
     hours = validation.utc_hour
     distribution = HourlyDistribution.of(predictions, hours, PREDICTION_BOUNDS)
-    indices = np.array([encoder.value_indices(request) for request in validation.requests()])
+    requests = validation.requests()
+    features = {
+        name: FeatureDistribution(
+            values, _hourly_counts(hours, _indices(name, requests, judged, shipped), len(values))
+        )
+        for name, values in shipped.vocabularies.items()
+    }
     return Baseline(
         model_name=model_name,
         model_version=model_version,
@@ -34,19 +46,32 @@ def baseline_of(
         std_prediction=distribution.std,
         observations=distribution.observations,
         predictions=distribution,
-        features={
-            name: FeatureDistribution(values, _hourly_counts(hours, column, size=len(values)))
-            for (name, values), column in zip(encoder.vocabularies.items(), indices.T, strict=True)
-        },
+        features=features,
         source="training",
         created_at=created_at,
         created_by="train_models",
-        note="predictions on the validation part of the training log",
+        note="what models of the same kind, trained before them, predicted for the latest rows",
     )
 
 
+def _indices(
+    feature: str,
+    requests: Sequence[AdRequest],
+    judged: FeatureEncoder,
+    shipped: FeatureEncoder,
+) -> NDArray[np.int64]:
+    """Position of each request's value in the shipped vocabulary of ``feature``."""
+    place = list(shipped.vocabularies).index(feature)
+    indices = np.array([shipped.value_indices(request)[place] for request in requests])
+    if UNSEEN not in shipped.vocabularies[feature]:
+        return indices
+    unseen_then = judged.vocabularies[feature].index(UNSEEN)
+    was_unseen = [judged.value_indices(request)[place] == unseen_then for request in requests]
+    return np.where(was_unseen, shipped.vocabularies[feature].index(UNSEEN), indices)
+
+
 def _hourly_counts(
-    hours: NDArray[np.int64], indices: NDArray[np.int64], *, size: int
+    hours: NDArray[np.int64], indices: NDArray[np.int64], size: int
 ) -> NDArray[np.int64]:
     counts = np.bincount(hours * size + indices, minlength=HOURS_PER_DAY * size)
     return counts.reshape(HOURS_PER_DAY, size)

@@ -57,13 +57,13 @@ def _report(trained: Trained, folders: Sequence[Path]) -> str:
     metadata = trained.bundles[0].metadata
     return "\n".join(
         [
-            f"trained on the first {metadata.train_rows:,} rows; measured on the last",
-            f"{metadata.validation_rows:,}, which no model has seen:",
+            f"on the last {metadata.validation_rows:,} rows, by models that had not seen them:",
             "",
             quality_table(trained.qualities),
             "",
             "normalised entropy: below 1 beats a constant; calibration: mean prediction / CTR",
-            *(f"written: {folder}" for folder in folders),
+            f"fitted again on all {metadata.train_rows:,} rows, and written:",
+            *(f"  {folder}" for folder in folders),
             "",
         ]
     )

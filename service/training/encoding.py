@@ -19,9 +19,7 @@ from service.prediction.features import MAX_KEYS_PER_TABLE, FeatureEncoder, Tabl
 from service.prediction.request_keys import EFFECT, KEYS, LOG_COUNT, Key
 from service.training.click_log import ClickLog
 
-BLOCKS = 10
-"""Few blocks leave each row's encoder much of the log short, so that the effects it learns from are
-weaker than those it will be served with; many blocks let it see almost its own moment."""
+BLOCKS = 5
 
 PRIOR_CLICKS = 3.0
 """Clicks at the log's own rate that every key is given beforehand."""

@@ -36,8 +36,7 @@ _TREES = {
     "eta": 0.05,
     "min_child_weight": 10,
     "subsample": 0.8,
-    # Many columns are views of one id (ad, siblings, family): few at a time make trees differ.
-    "colsample_bytree": 0.4,
+    "colsample_bytree": 0.8,
     "lambda": 5,
 }
 
@@ -49,31 +48,16 @@ _LOGISTIC_C = 0.01
 _SMALLEST_SCALE = 0.1
 
 
-def fit_xgboost(
-    features: NDArray[np.float32],
-    log: ClickLog,
-    *,
-    encoder: FeatureEncoder,
-    device: str,
-    seed: int,
-) -> XGBoostModel:
-    """Fit trees on ``features`` of ``log``, shape ``(n, d)``.
+def choose_trees(log: ClickLog, *, device: str, seed: int) -> int:
+    """Find how many trees to grow for ``log``.
 
-    The number of trees is chosen on the latest rows of ``log`` by a model that was fitted on the
-    earlier ones, features included, so that nothing outside ``log`` is looked at.
+    They are counted on its latest rows by a model that was fitted on the earlier ones, features
+    included, so that nothing outside ``log`` is looked at.
     """
-    parameters = _TREES | {
-        "base_score": log.ctr,
-        "device": device,
-        "seed": seed,
-        # More clicks in the past never lower a score: what contradicts this is noise.
-        "monotone_constraints": tuple(int(name.endswith(EFFECT)) for name in encoder.names),
-        "nthread": min(max(len(log) // _ROWS_PER_THREAD, 1), os.cpu_count() or 1, _MAX_THREADS),
-    }
     earlier, later = split_by_time(log, later_share=STOPPING_SHARE)
     past = fit_encoder(earlier)
     trial = xgb.train(
-        parameters,
+        _parameters(earlier, past, device=device, seed=seed),
         _matrix(out_of_block_features(earlier), earlier, past),
         MAX_TREES,
         evals=[(_matrix(encode_log(past, later), later, past), "later")],
@@ -81,10 +65,23 @@ def fit_xgboost(
         verbose_eval=False,
         callbacks=[_Progress("choosing the number of trees")],
     )
+    return trial.best_iteration + 1
+
+
+def fit_xgboost(
+    features: NDArray[np.float32],
+    log: ClickLog,
+    *,
+    encoder: FeatureEncoder,
+    trees: int,
+    device: str,
+    seed: int,
+) -> XGBoostModel:
+    """Fit so many trees on ``features`` of ``log``, shape ``(n, d)``."""
     booster = xgb.train(
-        parameters,
+        _parameters(log, encoder, device=device, seed=seed),
         _matrix(features, log, encoder),
-        trial.best_iteration + 1,
+        trees,
         callbacks=[_Progress("growing trees")],
     )
     return XGBoostModel(booster)
@@ -129,6 +126,19 @@ def require_device(device: str) -> None:
     used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
     if not used.startswith("cuda"):
         raise TrainingError("--device cuda found no GPU; train with --device cpu")
+
+
+def _parameters(
+    log: ClickLog, encoder: FeatureEncoder, *, device: str, seed: int
+) -> dict[str, object]:
+    return _TREES | {
+        "base_score": log.ctr,
+        "device": device,
+        "seed": seed,
+        # More clicks in the past never lower a score: what contradicts this is noise.
+        "monotone_constraints": tuple(int(name.endswith(EFFECT)) for name in encoder.names),
+        "nthread": min(max(len(log) // _ROWS_PER_THREAD, 1), os.cpu_count() or 1, _MAX_THREADS),
+    }
 
 
 def _matrix(features: NDArray[np.float32], log: ClickLog, encoder: FeatureEncoder) -> xgb.DMatrix:

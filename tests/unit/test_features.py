@@ -75,12 +75,17 @@ def test_ids_never_seen_have_no_effect_and_no_count() -> None:
 
 def test_a_new_ad_is_known_by_its_family_and_a_new_slot_by_its_publisher() -> None:
     encoder = FeatureEncoder(
-        _tables(ad_family={"c017": (0.7, 1.0)}, publisher={"site1": (0.3, 1.0)})
+        _tables(
+            ad_family={"c017": (0.7, 1.0)},
+            ad_siblings={"c0173": (0.2, 1.0)},
+            publisher={"site1": (0.3, 1.0)},
+        )
     )
 
-    row = encoder.encode([AdRequest("u", "c017-999", "d", "site1:new", 0, 0)])[0]
+    row = encoder.encode([AdRequest("u", "c01739", "d", "site1:new", 0, 0)])[0]
 
     assert row[encoder.names.index("ad_family_effect")] == np.float32(0.7)
+    assert row[encoder.names.index("ad_siblings_effect")] == np.float32(0.2)
     assert row[encoder.names.index("publisher_effect")] == np.float32(0.3)
 
 

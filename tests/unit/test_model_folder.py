@@ -225,6 +225,8 @@ def _forge(version_folder: Path, name: str, change: Callable[[dict[str, object]]
         ("model.json", lambda c: c["scales"].__setitem__(0, 0.0), "positive"),
         ("model.json", lambda c: c.update(intercept=None), "malformed"),
         ("features.json", lambda c: c["tables"].pop("ad"), "ad"),
+        ("features.json", lambda c: c.update(format=2), "features format 2"),
+        ("features.json", lambda c: c["names"].reverse(), "feature names"),
         ("baseline.json", lambda c: c.update(model_name="other"), "baseline describes other"),
         ("baseline.json", lambda c: c.update(format=2), "baseline format 2"),
     ],
@@ -234,8 +236,9 @@ def test_parts_that_do_not_belong_together_are_refused(
 ) -> None:
     _forge(write_bundle(tmp_path, _bundle(_logistic())), name, change)
 
-    with pytest.raises(ModelFolderError, match=message):
+    with pytest.raises(ModelFolderError, match=message) as refused:
         load_bundle(tmp_path / "logistic")
+    assert str(refused.value).count("train again") == 1
 
 
 def test_a_model_of_another_folder_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
 from service.monitoring.buckets import PREDICTION_BOUNDS
@@ -37,6 +38,11 @@ def trained(simulation: Simulation) -> Trained:
 
 def _validation(log: ClickLog) -> slice:
     return slice(round(len(log) * (1 - VALIDATION_SHARE)), None)
+
+
+def judged_predictions(trained: Trained, log: ClickLog) -> list[NDArray[np.float64]]:
+    features = trained.judged.encoder.encode(log.requests())
+    return [model.predict(features) for model in trained.judged.models]
 
 
 def test_quality_matches_a_hand_computed_case() -> None:
@@ -78,13 +84,13 @@ def test_both_kinds_come_near_the_truth_that_only_the_simulation_knows(
     assert trained.qualities["constant"].auc == 0.5
 
 
-def test_the_figures_are_those_of_the_shipped_model_on_the_later_rows(
+def test_the_figures_are_those_of_models_that_had_not_seen_the_later_rows(
     simulation: Simulation, trained: Trained
 ) -> None:
     later = simulation.log[_validation(simulation.log)]
-    for bundle in trained.bundles:
-        predictions = bundle.model.predict(bundle.encoder.encode(later.requests()))
-
+    for bundle, predictions in zip(
+        trained.bundles, judged_predictions(trained, later), strict=True
+    ):
         metrics = bundle.metadata.validation_metrics
         assert metrics["auc"] == pytest.approx(roc_auc_score(later.click, predictions))
         assert metrics["log_loss"] == pytest.approx(log_loss(later.click, predictions))
@@ -95,8 +101,9 @@ def test_the_baseline_describes_the_predictions_on_the_later_rows(
     simulation: Simulation, trained: Trained
 ) -> None:
     later = simulation.log[_validation(simulation.log)]
-    for bundle in trained.bundles:
-        predictions = bundle.model.predict(bundle.encoder.encode(later.requests()))
+    for bundle, predictions in zip(
+        trained.bundles, judged_predictions(trained, later), strict=True
+    ):
         baseline = bundle.baseline
         assert baseline.predictions is not None
 
@@ -127,6 +134,21 @@ def test_the_baseline_counts_every_value_of_every_feature(
     tablets = [r.hour for r in later.requests() if r.device == "tablet"]
     tablet = features["device"].counts[:, features["device"].values.index("tablet")]
     assert tablet.tolist() == np.bincount(tablets, minlength=24).tolist()
+
+
+def test_ads_that_were_new_in_the_later_rows_count_as_unseen_in_the_baseline(
+    simulation: Simulation, trained: Trained
+) -> None:
+    rows = simulation.log.requests()
+    known = {row.ad_id for row in rows[:30_000]}
+    new = sum(row.ad_id not in known for row in rows[30_000:])
+    bundle = trained.bundles[0]
+
+    counted = bundle.baseline.features["ad"]
+    assert counted.counts[:, counted.values.index("(unseen)")].sum() == new > 0
+    # The model that is served has seen them.
+    unseen = bundle.encoder.vocabularies["ad"].index("(unseen)")
+    assert all(bundle.encoder.value_indices(row)[1] != unseen for row in rows)
 
 
 def test_training_again_gives_the_same_models(simulation: Simulation, trained: Trained) -> None:
@@ -223,7 +245,7 @@ def test_real_logs_of_few_clicks_can_be_trained_on(name: str, tmp_path: Path) ->
 
     rows = gzip.decompress(path.read_bytes()).count(b"\n") - 1
     for bundle in load_models(tmp_path).values():
-        assert bundle.metadata.train_rows + bundle.metadata.validation_rows == rows
+        assert bundle.metadata.train_rows == rows
         assert path.name in bundle.metadata.data_description
         home = tmp_path / bundle.name / "versions" / bundle.version
         assert json.loads((home / "metadata.json").read_text())["kind"] == bundle.name
