@@ -136,19 +136,19 @@ def test_the_baseline_counts_every_value_of_every_feature(
     assert tablet.tolist() == np.bincount(tablets, minlength=24).tolist()
 
 
-def test_ads_that_were_new_in_the_later_rows_count_as_unseen_in_the_baseline(
+def test_users_who_were_new_in_the_later_rows_count_as_unseen_in_the_baseline(
     simulation: Simulation, trained: Trained
 ) -> None:
     rows = simulation.log.requests()
-    known = {row.ad_id for row in rows[:30_000]}
-    new = sum(row.ad_id not in known for row in rows[30_000:])
+    known = {row.user_id for row in rows[:30_000]}
+    new = sum(row.user_id not in known for row in rows[30_000:])
     bundle = trained.bundles[0]
 
-    counted = bundle.baseline.features["ad"]
+    counted = bundle.baseline.features["user"]
     assert counted.counts[:, counted.values.index("(unseen)")].sum() == new > 0
     # The model that is served has seen them.
-    unseen = bundle.encoder.vocabularies["ad"].index("(unseen)")
-    assert all(bundle.encoder.value_indices(row)[1] != unseen for row in rows)
+    unseen = bundle.encoder.vocabularies["user"].index("(unseen)")
+    assert all(bundle.encoder.value_indices(row)[0] != unseen for row in rows)
 
 
 def test_training_again_gives_the_same_models(simulation: Simulation, trained: Trained) -> None:
