@@ -1,6 +1,6 @@
 # Targets with a comment of two # are listed by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock lock-check train
+.PHONY: help run test bench check format lock lock-check train
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -18,6 +18,11 @@ train: $(INSTALLED) ## Train new models on the simulated click log
 test: $(INSTALLED) ## Install what the tests need and run all of them
 	@scripts/install_test_tools.sh
 	$(BIN)/pytest
+
+bench: $(INSTALLED) ## Measure what monitoring costs (a quarter of an hour)
+	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
+	$(BIN)/python -m benchmarks.monitoring_cost
+	$(BIN)/python -m benchmarks.memory
 
 check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, lock
 	$(BIN)/ruff format --check
@@ -39,7 +44,12 @@ lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock and requirem
 
 # Compared without hashes: a wheel published later for a pinned version is no change of ours.
 VERSIONS = sed -n 's/^\([a-z].*[^ \\]\) *\\*$$/\1/p'
-lock-check: $(INSTALLED)
+lock-bench: $(INSTALLED) ## Measure what monitoring costs (a quarter of an hour)
+	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
+	$(BIN)/python -m benchmarks.monitoring_cost
+	$(BIN)/python -m benchmarks.memory
+
+check: $(INSTALLED)
 	@$(COMPILE) $(DEV) --constraint requirements.lock | $(VERSIONS) > .venv/lock
 	@$(VERSIONS) requirements.lock | diff - .venv/lock || { echo "requirements.lock is stale: make lock"; exit 1; }
 	@$(COMPILE) --constraint requirements.lock | $(VERSIONS) > .venv/txt

@@ -89,6 +89,8 @@ def _serve(settings: Settings) -> None:
         print(
             f"serving {', '.join(models)} at {address}\n"
             f"  try it   {address}/docs\n"
+            f"  health   {address}/monitoring/health\n"
+            f"  stats    {address}/monitoring/stats\n"
             f"  metrics  {address}/metrics\n"
             "Ctrl-C stops",
             flush=True,
