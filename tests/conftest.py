@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgres import PostgreSQL, find_programs, running_postgres
 from service_process import ROOT, Service, running_service
 
 
@@ -48,3 +49,16 @@ def tool() -> Callable[[str, str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """A real server; without its package the test is skipped, in CI it fails."""
+    programs = find_programs()
+    if programs is None:
+        reason = "PostgreSQL is missing: sudo apt-get install postgresql"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with running_postgres(programs) as server:
+        yield server

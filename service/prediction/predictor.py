@@ -75,7 +75,6 @@ class _Part:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     parts: Sequence[_Part]
-    rows: int
     arrived: float
     render: Render
     answer: asyncio.Future[bytes]
@@ -99,6 +98,7 @@ class Predictor:
         self._key = signing_key
         self._faults = faults
         self._waiting: list[_Call] = []
+        self._failing: set[str] = set()
 
     async def answer(
         self,
@@ -130,7 +130,7 @@ class Predictor:
             self._served[model].recorder.started()
         await self._suffer_delay(models)
         loop = asyncio.get_running_loop()
-        call = _Call(parts, len(requests), arrived, render, loop.create_future())
+        call = _Call(parts, arrived, render, loop.create_future())
         if not self._waiting:
             loop.call_soon(self._run_turn)
         self._waiting.append(call)
@@ -179,32 +179,70 @@ class Predictor:
             else:
                 parts_of.setdefault(part.model, []).append(part)
         for model, parts in parts_of.items():
-            scores.update(_score(self._served[model].bundle, parts))
+            scores.update(self._score(self._served[model].bundle, parts))
         return [self._outcome(call, [scores[part] for part in call.parts]) for call in calls]
+
+    def _score(
+        self, bundle: ModelBundle, parts: Sequence[_Part]
+    ) -> Iterator[tuple[_Part, NDArray[np.float64] | ErrorType]]:
+        """Score the parts together; where that fails, one by one, so that one row fails alone."""
+        try:
+            features = bundle.encoder.encode([r for part in parts for r in part.requests])
+            scores = bundle.model.predict(features)
+        except Exception:
+            if len(parts) > 1:
+                for part in parts:
+                    yield from self._score(bundle, [part])
+                return
+            # Once a streak: a model that fails at every request must not fill the disk.
+            if bundle.name not in self._failing:
+                _LOGGER.exception("the model %s fails", bundle.name)
+            self._failing.add(bundle.name)
+            yield parts[0], ErrorType.EXCEPTION
+            return
+        self._failing.discard(bundle.name)
+        start = 0
+        for part in parts:
+            own = scores[start : start + len(part.requests)]
+            start += len(part.requests)
+            yield part, own if np.isfinite(own).all() else ErrorType.NON_FINITE_SCORE
 
     def _outcome(
         self, call: _Call, scores: Sequence[NDArray[np.float64] | ErrorType]
     ) -> bytes | Exception:
-        """Finish and record one call; ``scores`` are those of its parts."""
-        now = time.time()
+        """Finish one call, then record it; ``scores`` are those of its parts."""
         seconds = time.perf_counter() - call.arrived
-        predictions: list[Prediction | None] = [None] * call.rows
-        failure: ModelFailedError | None = None
+        outcome: bytes | Exception
+        try:
+            outcome = call.render(self._predictions(call, scores), seconds * 1000)
+        except ModelFailedError as failure:
+            outcome = failure
+        except Exception as defect:  # noqa: BLE001 - its request is counted like any other
+            outcome = defect
+            scores = [ErrorType.EXCEPTION] * len(call.parts)
         for part, result in zip(call.parts, scores, strict=True):
-            bundle, recorder = self._served[part.model].bundle, self._served[part.model].recorder
+            served = self._served[part.model]
             if isinstance(result, ErrorType):
-                failure = ModelFailedError(part.model, result)
-                recorder.failed(seconds, result)
-                continue
-            recorder.succeeded(seconds)
-            recorder.predicted(
-                result, np.array([bundle.encoder.value_indices(r) for r in part.requests])
-            )
+                served.recorder.failed(seconds, result)
+            else:
+                served.recorder.succeeded(seconds)
+                value_indices = served.bundle.encoder.value_indices
+                indices = np.array([value_indices(request) for request in part.requests])
+                served.recorder.predicted(result, indices)
+        return outcome
+
+    def _predictions(
+        self, call: _Call, scores: Sequence[NDArray[np.float64] | ErrorType]
+    ) -> list[Prediction]:
+        now = time.time()
+        by_row: dict[int, Prediction] = {}
+        for part, result in zip(call.parts, scores, strict=True):
+            if isinstance(result, ErrorType):
+                raise ModelFailedError(part.model, result)
+            bundle = self._served[part.model].bundle
             for row, score in zip(part.rows, result.tolist(), strict=True):
-                predictions[row] = self._prediction(bundle, score, now)
-        if failure is not None:
-            return failure
-        return call.render([p for p in predictions if p is not None], seconds * 1000)
+                by_row[row] = self._prediction(bundle, score, now)
+        return [by_row[row] for row in range(len(by_row))]
 
     def _prediction(self, bundle: ModelBundle, score: float, now: float) -> Prediction:
         identity = PredictionId(
@@ -219,25 +257,3 @@ class Predictor:
 
 def _whole(model: str, requests: Sequence[AdRequest]) -> _Part:
     return _Part(model, range(len(requests)), requests)
-
-
-def _score(
-    bundle: ModelBundle, parts: Sequence[_Part]
-) -> Iterator[tuple[_Part, NDArray[np.float64] | ErrorType]]:
-    """Score the parts together; where that fails, one by one, so that one row fails alone."""
-    try:
-        features = bundle.encoder.encode([r for part in parts for r in part.requests])
-        scores = bundle.model.predict(features)
-    except Exception:
-        if len(parts) > 1:
-            for part in parts:
-                yield from _score(bundle, [part])
-            return
-        _LOGGER.exception("model %s failed", bundle.name)
-        yield parts[0], ErrorType.EXCEPTION
-        return
-    start = 0
-    for part in parts:
-        own = scores[start : start + len(part.requests)]
-        start += len(part.requests)
-        yield part, own if np.isfinite(own).all() else ErrorType.NON_FINITE_SCORE

@@ -101,12 +101,17 @@ class MetricsFolder:
             readable: list[Path] = []
             for file in dead:
                 prefix, _ = _split(file)
-                if file.name in folded_files or prefix in _LIVE or _read_into(totals, prefix, file):
+                # An empty file is what a worker leaves that is killed while it creates the file.
+                worthless = prefix in _LIVE or not file.stat().st_size
+                if worthless or file.name in folded_files or _read_into(totals, prefix, file):
                     readable.append(file)
             # The rename is the commit: before it the old files count, after it the fold does.
-            temporary = self.path / f"{_FOLDED}.new"
             content = {"files": [file.name for file in readable], "readings": totals.readings}
-            temporary.write_text(json.dumps(content))
+            temporary = self.path / f"{_FOLDED}.new"
+            with temporary.open("w") as handle:
+                json.dump(content, handle)
+                handle.flush()
+                os.fsync(handle.fileno())
             temporary.rename(self.path / _FOLDED)
             for file in readable:
                 file.unlink()
@@ -117,13 +122,15 @@ class MetricsFolder:
     def _folded(self) -> tuple[Totals, frozenset[str]]:
         try:
             content = json.loads((self.path / _FOLDED).read_text())
+            readings = {
+                prefix: {key: Reading(*reading) for key, reading in series.items()}
+                for prefix, series in content["readings"].items()
+            }
+            return Totals(readings), frozenset(content["files"])
         except FileNotFoundError:
             return Totals(), frozenset()
-        readings = {
-            prefix: {key: Reading(*reading) for key, reading in series.items()}
-            for prefix, series in content["readings"].items()
-        }
-        return Totals(readings), frozenset(content["files"])
+        except (*_UNREADABLE, KeyError, TypeError):
+            return Totals(unreadable_files=1), frozenset()
 
     def _worker_files(self) -> list[Path]:
         return sorted(self.path.glob("*_*.db"))

@@ -256,6 +256,25 @@ def test_an_unreadable_file_is_left_out_and_counted(
     assert value(folder, "ctr_requests_total", outcome="success") == 1
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_fold_is_left_out_and_counted_too(
+    folder: MetricsFolder, worker: Worker, content: str
+) -> None:
+    worker.serve(0.5, 0.5)
+    (folder.path / "folded.json").write_text(content)
+
+    assert value(folder, "ctr_metrics_unreadable_files") == 1
+    assert value(folder, "ctr_requests_total", outcome="success") == 1
+
+
+def test_an_empty_file_of_a_dead_worker_is_swept_up(folder: MetricsFolder) -> None:
+    (folder.path / "counter_1-dead.db").touch()
+
+    Worker(folder).files.close()
+
+    assert value(folder, "ctr_metrics_unreadable_files") == 0
+
+
 def test_the_epoch_began_when_its_folder_says(folder: MetricsFolder) -> None:
     assert value(folder, "ctr_counters_began_timestamp_seconds") == 1_700_000_000.0
     assert MetricsFolder.latest(folder.path.parent).path == folder.path
