@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from service.app import create_app
@@ -30,6 +31,8 @@ from service.telemetry.registry import registry_of
 _EPOCH_STEP_SECONDS = 0.001
 _WORKER_SILENCE_SECONDS = 60
 """A worker is silent while it imports; on a busy machine the default of 5 s kills it for ever."""
+_LAST_ANSWERS_SECONDS = 10
+"""When told to stop: how long requests that are being answered may take."""
 _FLAGS = ("host", "port", "workers", "state_dir", "models_dir", "experiment_file")
 
 
@@ -85,7 +88,7 @@ def _serve(settings: Settings) -> None:
     with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
         signing_key(settings.signing_key, settings.state_dir / "signing.key")
         metrics = _begin_epoch(settings)
-        address = "http://{}:{}".format(*listener.getsockname())
+        address = _url(listener)
         print(
             f"serving {', '.join(models)} at {address}\n"
             f"  try it   {address}/docs\n"
@@ -98,21 +101,22 @@ def _serve(settings: Settings) -> None:
         # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
         with suppress(KeyboardInterrupt):
             if settings.workers == 1:
-                app = create_app(settings, metrics, models)
-                config = uvicorn.Config(app, access_log=False, log_level="warning")
+                config = _config(create_app(settings, metrics, models), settings)
                 uvicorn.Server(config).run(sockets=[listener])
             else:
-                Multiprocess(_config_of_workers(settings), sockets=[listener]).run()
+                config = _config("service.app:create_worker", settings)
+                Multiprocess(config, sockets=[listener]).run()
 
 
-def _config_of_workers(settings: Settings) -> uvicorn.Config:
+def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        "service.app:create_worker",
-        factory=True,
+        app,
+        factory=isinstance(app, str),
         workers=settings.workers,
         access_log=False,
         log_level="warning",
         timeout_worker_healthcheck=_WORKER_SILENCE_SECONDS,
+        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
     )
 
 
@@ -158,8 +162,9 @@ def _only_service(state_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), backlog=2048, reuse_port=False)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise CannotStartError(
             f"cannot listen on {host}:{port}: {error.strerror}; set {variable('port')}"
@@ -167,3 +172,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     with listener:
         listener.set_inheritable(True)
         yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
