@@ -27,7 +27,6 @@ from service.settings import Settings
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
-from service.state.errors import StateError
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.judgements import JudgementGauges
@@ -46,7 +45,7 @@ def create_app(
         ExperimentError: The experiment cannot be run with these models.
         StateError: The state store cannot be used.
     """
-    state = open_state(settings.state_store_url)
+    state = open_state(settings.state_store)
     files = metrics.join()
     recorder = Recorder(files)
     served = {
@@ -109,8 +108,7 @@ def create_app(
         ticking.cancel()
         with suppress(asyncio.CancelledError):
             await ticking
-        with suppress(StateError):
-            job.stop()
+        await asyncio.to_thread(ticker.stop)
         state.close()
         files.close()
 
@@ -136,7 +134,7 @@ def create_app(
             rehearsal=settings.faults,
         )
     )
-    app.add_middleware(BodyGate, recorder=recorder, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyGate, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
     return app
 
 

@@ -20,7 +20,7 @@ from service.monitoring.snapshot import Snapshot
 from service.prediction.experiment import Experiment, ExperimentError
 from service.prediction.faults import InvalidFaultsError, parse_faults
 from service.prediction.model_folder import ModelFolderError, load_models
-from service.prediction.prediction_id import signing_key
+from service.prediction.prediction_id import InvalidSigningKeyError, signing_key
 from service.settings import InvalidSettingsError, Settings, variable
 from service.sources.local import snapshot_of
 from service.state.errors import StateError
@@ -29,8 +29,11 @@ from service.telemetry.folder import MetricsFolder
 from service.telemetry.registry import registry_of
 
 _EPOCH_STEP_SECONDS = 0.001
-_WORKER_SILENCE_SECONDS = 60
+_LOOK_AGAIN_SECONDS = 0.1
+_WORKER_SILENCE_SECONDS = 30
 """A worker is silent while it imports; on a busy machine the default of 5 s kills it for ever."""
+_OLD_WORKERS_SECONDS = 15.0
+"""How long to wait for workers whose launcher was killed; they end themselves."""
 _LAST_ANSWERS_SECONDS = 10
 """When told to stop: how long requests that are being answered may take."""
 _FLAGS = ("host", "port", "workers", "state_dir", "models_dir", "experiment_file")
@@ -45,6 +48,7 @@ _CANNOT_START = (
     ExperimentError,
     InvalidFaultsError,
     InvalidSettingsError,
+    InvalidSigningKeyError,
     ModelFolderError,
     StateError,
 )
@@ -81,16 +85,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings) -> None:
     models = load_models(settings.models_dir)
-    Experiment.load(settings.experiment_file, models=list(models))
+    experiment = Experiment.load(settings.experiment_file, models=list(models))
     for model in parse_faults(settings.faults):
         if model not in models:
             raise CannotStartError(f"{variable('faults')}: there is no model {model!r}")
     with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
-        signing_key(settings.signing_key, settings.state_dir / "signing.key")
-        metrics = _begin_epoch(settings)
+        with _writable(settings.state_dir):
+            signing_key(settings.signing_key, settings.state_dir / "signing.key")
+            metrics = _begin_epoch(settings)
         address = _url(listener)
         print(
-            f"serving {', '.join(models)} at {address}\n"
+            f"serving {experiment.shares()} at {address}\n"
             f"  try it   {address}/docs\n"
             f"  health   {address}/monitoring/health\n"
             f"  stats    {address}/monitoring/stats\n"
@@ -105,7 +110,27 @@ def _serve(settings: Settings) -> None:
                 uvicorn.Server(config).run(sockets=[listener])
             else:
                 config = _config("service.app:create_worker", settings)
-                Multiprocess(config, sockets=[listener]).run()
+                _Workers(config, sockets=[listener]).run()
+
+
+class _Workers(Multiprocess):
+    """Uvicorn's supervisor, which hears of a worker's death at once.
+
+    It awaits the answer to a ping on a pipe of which it holds the worker's end open too. So a
+    worker that dies after being asked is waited for until the time-out, and signals with it.
+    """
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        self._leave_worker_ends()
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        self._leave_worker_ends()
+
+    def _leave_worker_ends(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
 
 
 def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
@@ -116,6 +141,7 @@ def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         timeout_worker_healthcheck=_WORKER_SILENCE_SECONDS,
+        proxy_headers=False,
         timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
     )
 
@@ -127,11 +153,14 @@ def _begin_epoch(settings: Settings) -> MetricsFolder:
     which changes nothing.
     """
     ended = MetricsFolder.all(settings.metrics_dir)
-    with open_state(settings.state_store_url) as state:
+    _wait_for_old_workers(ended)
+    with open_state(settings.state_store) as state:
         history = state.history(settings.scope)
         now = time.time()
         for folder in ended:
-            history.append_final(snapshot_of(registry_of(folder), now))
+            # Dated by what it holds: the time since then belongs to no epoch.
+            last_written = max(min(folder.read().last_written, now), folder.began)
+            history.append_final(snapshot_of(registry_of(folder), last_written))
         # The clock may have been set back; epochs are told apart and ordered by their beginning.
         later_than_last = (history.last_epoch() or 0.0) + _EPOCH_STEP_SECONDS
         metrics = MetricsFolder.begin(settings.metrics_dir, max(now, later_than_last))
@@ -148,8 +177,10 @@ def _begin_epoch(settings: Settings) -> MetricsFolder:
 @contextmanager
 def _only_service(state_dir: Path) -> Iterator[None]:
     """Keep a second service from counting into the same state."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "service.lock").open("w") as lock:
+    with _writable(state_dir):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock_file = (state_dir / "service.lock").open("w")
+    with lock_file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -161,13 +192,34 @@ def _only_service(state_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _writable(state_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotStartError(
+            f"the state folder {state_dir} cannot be used: {error.strerror}; "
+            f"mend it or set {variable('state_dir')}"
+        ) from error
+
+
+def _wait_for_old_workers(ended: Sequence[MetricsFolder]) -> None:
+    """Wait until nobody counts into an ended epoch any more: what comes after is not stored."""
+    deadline = time.monotonic() + _OLD_WORKERS_SECONDS
+    while any(folder.has_living_worker() for folder in ended):
+        if time.monotonic() > deadline:
+            raise CannotStartError("workers of the last start are still running; stop them")
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+@contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise CannotStartError(
-            f"cannot listen on {host}:{port}: {error.strerror}; set {variable('port')}"
+            f"cannot listen on {host} port {port}: {error.strerror}; "
+            f"set {variable('host')} or {variable('port')}"
         ) from error
     with listener:
         listener.set_inheritable(True)

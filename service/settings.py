@@ -64,7 +64,7 @@ class Settings(BaseModel):
     faults: str = ""
     """Faults to rehearse, such as ``xgboost:error=0.2,latency_ms=300``; on loopback only."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
-    """Largest request body that is read."""
+    """Largest batch that is read; other bodies may have 64 KiB."""
 
     @field_validator("snapshot_interval")
     @classmethod
@@ -85,9 +85,9 @@ class Settings(BaseModel):
         return f"instance:{self.instance}"
 
     @property
-    def state_store_url(self) -> str:
-        """The state store that was configured, or SQLite in the state folder."""
-        return self.state_url or f"sqlite:///{self.state_dir.absolute() / 'state.db'}"
+    def state_store(self) -> str | Path:
+        """URL of the state store that was configured, or SQLite's file in the state folder."""
+        return self.state_url or self.state_dir.absolute() / "state.db"
 
     @property
     def metrics_dir(self) -> Path:

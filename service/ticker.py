@@ -9,6 +9,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from service.monitoring.history import History
@@ -16,6 +18,7 @@ from service.monitoring.monitor import HealthReport, Monitor
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
+from service.state.errors import StateError
 from service.state.leases import Leases
 from service.telemetry.judgements import JudgementGauges
 
@@ -80,6 +83,14 @@ class Ticker:
         self._baselines = baselines
         self._clock = clock
         self._failing = False
+        # One thread of its own, so that stopping can wait for what it is doing.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tick")
+
+    def stop(self) -> None:
+        """Finish the tick that is running, then let another worker take over at once; blocks."""
+        self._thread.shutdown()
+        with suppress(StateError):
+            self._job.stop()
 
     async def run(self) -> None:
         """Tick at every multiple of the interval until cancelled."""
@@ -94,11 +105,10 @@ class Ticker:
 
     async def _run_one(self, boundary: float) -> None:
         try:
-            report = await asyncio.to_thread(self._job, boundary)
+            loop = asyncio.get_running_loop()
+            report = await loop.run_in_executor(self._thread, self._job, boundary)
             if report is not None:
-                active = await asyncio.to_thread(
-                    lambda: [self._baselines.of(model) for model in self._baselines.models]
-                )
+                active = await loop.run_in_executor(self._thread, self._baselines.all)
                 # Back on the loop: the metrics files have one writer.
                 for model in report.models:
                     self._gauges.show_health(model.model_name, model.status)

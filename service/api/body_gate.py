@@ -13,6 +13,9 @@ from service.telemetry.recorder import Recorder
 BODY_ARRIVED = "ctr.body_arrived"
 """Key of the request's scope under which ``time.perf_counter()`` of the arrival is found."""
 
+BATCH_PATH = "/predict_ctr/batch"
+_MAX_BODY_BYTES = 64 * 1024
+"""Of anything but a batch."""
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
@@ -23,16 +26,17 @@ class BodyGate:
     was refused; one that goes on for ever is cut off.
     """
 
-    def __init__(self, app: ASGIApp, *, recorder: Recorder, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, recorder: Recorder, max_batch_bytes: int) -> None:
         self._app = app
         self._recorder = recorder
-        self._max_bytes = max_bytes
+        self._max_batch_bytes = max_batch_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
             await self._app(scope, receive, send)
             return
+        limit = self._max_batch_bytes if scope["path"] == BATCH_PATH else _MAX_BODY_BYTES
         body = bytearray()
         size = 0
         more = True
@@ -43,13 +47,15 @@ class BodyGate:
             chunk = message.get("body", b"")
             more = message.get("more_body", False)
             size += len(chunk)
-            if size <= self._max_bytes:
+            if size <= limit:
                 body += chunk
         scope[BODY_ARRIVED] = time.perf_counter()
-        if size > self._max_bytes:
+        if size > limit:
             self._recorder.rejected(Rejection.BODY_TOO_LARGE)
-            detail = f"the body has more than {self._max_bytes} bytes; send smaller batches"
-            response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            detail = f"the body has more than {limit} bytes; send smaller batches"
+            # Who is still sending is not listened to any longer.
+            headers = {"Connection": "close"} if more else None
+            response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers=headers)
             await response(scope, receive, send)
         elif size and not _is_json(Headers(scope=scope).get("content-type", "")):
             self._recorder.rejected(Rejection.UNSUPPORTED_MEDIA_TYPE)

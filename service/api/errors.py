@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service.api.schemas import FieldProblem, Problem
-from service.monitoring.capture import TooFewPredictionsError
+from service.monitoring.capture import UnusableTrafficError
 from service.monitoring.catalogue import Rejection
 from service.prediction.predictor import ModelFailedError, UnknownModelError
 from service.state.errors import StateError
@@ -17,9 +17,10 @@ from service.telemetry.recorder import Recorder
 
 PROBLEM_TYPE = "application/problem+json"
 _RETRY_SECONDS = "5"
+_MAX_FIELDS_NAMED = 20
+"""A hostile body has hundreds of thousands of wrong fields; the answer stays small."""
 
 _REJECTION_OF_STATUS = {
-    HTTPStatus.BAD_REQUEST: Rejection.MALFORMED_JSON,
     HTTPStatus.NOT_FOUND: Rejection.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: Rejection.METHOD_NOT_ALLOWED,
 }
@@ -59,9 +60,10 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
-        malformed = any(e["type"] == "json_invalid" for e in error.errors())
+        first_errors = error.errors()[:_MAX_FIELDS_NAMED]
+        malformed = any(e["type"] == "json_invalid" for e in first_errors)
         recorder.rejected(Rejection.MALFORMED_JSON if malformed else Rejection.INVALID_BODY)
-        fields = [_field_problem(e) for e in error.errors()]
+        fields = [_field_problem(e) for e in first_errors]
         detail = "; ".join(f"{f.field}: {f.message}" for f in fields[:3])
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
 
@@ -77,8 +79,8 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
     async def _model_failed(_: Request, error: ModelFailedError) -> Response:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
-    @app.exception_handler(TooFewPredictionsError)
-    async def _too_few(_: Request, error: TooFewPredictionsError) -> Response:
+    @app.exception_handler(UnusableTrafficError)
+    async def _unusable_traffic(_: Request, error: UnusableTrafficError) -> Response:
         return problem(HTTPStatus.CONFLICT, str(error))
 
     @app.exception_handler(StateError)
@@ -90,6 +92,11 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.BAD_REQUEST:  # FastAPI's answer to what is no text or no JSON
+            recorder.rejected(Rejection.MALFORMED_JSON)
+            unreadable = FieldProblem(field="body", message="not JSON in UTF-8")
+            detail = f"{unreadable.field}: {unreadable.message}"
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [unreadable])
         if status in _REJECTION_OF_STATUS:
             recorder.rejected(_REJECTION_OF_STATUS[status])
         return problem(status, str(error.detail), headers=error.headers)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Body, HTTPException, Query, Request
+from fastapi import APIRouter, Body, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 
@@ -32,7 +32,7 @@ from service.sources.local import LocalSource
 from service.telemetry.judgements import JudgementGauges
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d{1,9})([smhd]?)")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 
 _ERRORS = documented(
     HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
@@ -41,6 +41,8 @@ _WRITE_ERRORS = documented(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUP
 _CAPTURE_ERRORS = documented(HTTPStatus.CONFLICT)
 
 EVERYTHING = "all"
+
+ModelPath = Annotated[str, Path(max_length=64)]
 
 
 def monitoring_router(
@@ -110,14 +112,14 @@ def monitoring_router(
         return await put_in_force(baseline)
 
     @router.get("/baseline/{model_name}")
-    def get_baseline(model_name: str) -> StoredBaselineBody:
+    def get_baseline(model_name: ModelPath) -> StoredBaselineBody:
         """Give the baseline in force."""
         return StoredBaselineBody.of(baselines.of(_known(model_name, baselines.models)))
 
     @router.post("/baseline/{model_name}/capture", responses={**_WRITE_ERRORS, **_CAPTURE_ERRORS})
     async def capture_baseline(
         request: Request,
-        model_name: str,
+        model_name: ModelPath,
         window: Annotated[str, Query(description="How far back, such as 1h or 7d.")],
         body: Annotated[CaptureBody | None, Body()] = None,
     ) -> StoredBaselineBody:

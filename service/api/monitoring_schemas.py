@@ -11,7 +11,8 @@ from service.monitoring.monitor import HealthReport
 from service.monitoring.statistics import MILLISECONDS, PERCENT, ModelStatistics
 from service.state.baselines import BaselineRevision
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, ge=1e-6, le=1e9, allow_inf_nan=False)]
+Spread = Annotated[float, Field(strict=True, ge=0, le=1e9, allow_inf_nan=False)]
 
 
 def utc(seconds: float) -> datetime:
@@ -172,13 +173,13 @@ class BaselineBody(BaseModel):
     mean_latency_ms: Positive
     std_latency_ms: Positive
     observations: Annotated[
-        int | None, Field(strict=True, ge=2, description="Predictions behind the numbers.")
+        int | None,
+        Field(strict=True, ge=2, le=10**15, description="Predictions behind the numbers."),
     ] = None
     window_std_prediction: Annotated[
-        float | None,
-        Field(ge=0, allow_inf_nan=False, description="Between hourly means, beyond sampling."),
+        Spread | None, Field(description="Between hourly means, beyond sampling.")
     ] = None
-    window_std_latency_ms: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    window_std_latency_ms: Spread | None = None
     note: Annotated[str, Field(max_length=500)] = ""
 
     @model_validator(mode="after")

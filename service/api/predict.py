@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.api.body_gate import BODY_ARRIVED
+from service.api.body_gate import BATCH_PATH, BODY_ARRIVED
 from service.api.errors import documented
 from service.api.schemas import (
     AdRequestBody,
@@ -50,7 +50,7 @@ def predict_router(predictor: Predictor) -> APIRouter:
         )
         return Response(answer, media_type=JSON)
 
-    @router.post("/predict_ctr/batch", response_model=BatchAnswerBody, responses=_ERRORS)
+    @router.post(BATCH_PATH, response_model=BatchAnswerBody, responses=_ERRORS)
     async def predict_ctr_batch(
         request: Request, body: BatchBody, model_name: ModelName = None
     ) -> Response:

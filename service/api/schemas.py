@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from service.prediction.ad_request import AdRequest
 
@@ -51,7 +51,7 @@ class BatchBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    requests: Annotated[list[AdRequestBody], Field(min_length=1, max_length=MAX_BATCH)]
+    requests: Annotated[list[AdRequestBody], Field(min_length=1, max_length=MAX_BATCH), FailFast()]
 
 
 class BatchPredictionBody(BaseModel):

@@ -17,10 +17,12 @@ from service.monitoring.snapshot import Series
 from service.monitoring.window import Window
 
 _SECONDS_PER_HOUR = 3600
+# The difference of two sums of squares leaves this much where the truth is zero.
+_SMALLEST_RELATIVE_STD = 1e-6
 
 
-class TooFewPredictionsError(ValueError):
-    """The window holds too little to be a reference."""
+class UnusableTrafficError(ValueError):
+    """The window cannot be a reference; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +73,20 @@ def capture(
         note: Why.
 
     Raises:
-        TooFewPredictionsError: There are fewer than ``min_predictions``.
+        UnusableTrafficError: There are fewer than ``min_predictions``, or all are equal.
     """
     hours = [hour for w in windows if (hour := _Hour.of(w, model, version)) is not None]
     observations = round(sum(hour.counts.predictions.count for hour in hours))
     if observations < min_predictions:
-        raise TooFewPredictionsError(
+        raise UnusableTrafficError(
             f"{model} made {observations} predictions in this window; "
             f"a baseline needs {min_predictions}: choose a longer window"
         )
     predictions = _hourly([(hour.hour, hour.counts.predictions) for hour in hours])
+    if predictions.std <= _SMALLEST_RELATIVE_STD * predictions.mean:
+        raise UnusableTrafficError(
+            f"all predictions of {model} in this window are equal: no reference for real traffic"
+        )
     latency = _hourly([(hour.hour, hour.counts.durations) for hour in hours])
     return Baseline(
         model_name=model,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.monitoring.counts import Extremes, ModelCounts, counts_by_model
+from service.monitoring.counts import Extremes, counts_by_model
 from service.monitoring.health import (
     Decided,
     HealthPolicy,
@@ -19,14 +19,13 @@ from service.monitoring.window import Window, since_counters_began
 
 
 class Source(Protocol):
-    """Where snapshots and windows come from."""
+    """Where snapshots and windows come from.
+
+    Every method raises an error of the source's own when the source does not answer.
+    """
 
     def snapshot(self) -> Snapshot:
-        """Read the counters now.
-
-        Raises:
-            SourceUnavailableError: They cannot be read.
-        """
+        """Read the counters now."""
 
     def window(self, seconds: float, *, until: Snapshot) -> Window:
         """Give the window that ends with ``until``.
@@ -114,11 +113,6 @@ class Monitor:
             requests_per_minute=self._requests_per_minute(now),
             window=window,
         )
-
-    def counts(self, model: str, window_seconds: float) -> tuple[Window, ModelCounts | None]:
-        """Give the counters of one model over a window that ends now."""
-        window = self._source.window(window_seconds, until=self._source.snapshot())
-        return window, counts_by_model(window.increases).get(model)
 
     def _requests_per_minute(self, now: Snapshot) -> Mapping[str, float]:
         last_minute = self._source.window(SECONDS_PER_MINUTE, until=now)

@@ -76,6 +76,13 @@ class Experiment:
         except ExperimentError as error:
             raise ExperimentError(f"{path}: {error}") from None
 
+    def shares(self) -> str:
+        """Describe the variants that get traffic, for people."""
+        total = sum(self.weights.values())
+        return ", ".join(
+            f"{model} to {weight / total:.0%}" for model, weight in self.weights.items() if weight
+        )
+
     def assign(self, user_id: str) -> str:
         """Model of this user."""
         digest = hashlib.blake2b(f"{self.salt}:{user_id}".encode(), digest_size=8).digest()

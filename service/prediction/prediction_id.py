@@ -21,6 +21,10 @@ class InvalidPredictionIdError(ValueError):
     """The id was not made with this key, or was damaged on the way."""
 
 
+class InvalidSigningKeyError(ValueError):
+    """What should be the key is none; the message says what to do."""
+
+
 class PredictionId(NamedTuple):
     """What an id says about its prediction."""
 
@@ -75,6 +79,9 @@ def signing_key(configured: str | None, file: Path) -> bytes:
 
     The file is readable by its owner alone. Making it is atomic: of two processes that start
     together both use the same key.
+
+    Raises:
+        InvalidSigningKeyError: The file does not hold a key.
     """
     if configured is not None:
         return hashlib.sha256(configured.encode()).digest()
@@ -91,7 +98,13 @@ def signing_key(configured: str | None, file: Path) -> bytes:
             pass
         finally:
             Path(own).unlink()
-    return file.read_bytes()
+    key = file.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise InvalidSigningKeyError(
+            f"{file} holds {len(key)} bytes, not {_KEY_BYTES}; restore it, or delete it: "
+            "clicks for earlier predictions are then refused"
+        )
+    return key
 
 
 def _signature(content: bytes, key: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The baseline in force of each model: the one that was set last, else the one from training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from service.monitoring.baseline import Baseline
 from service.state.baselines import BaselineRevision, Baselines
@@ -34,6 +34,10 @@ class ActiveBaselines:
         trained = self._trained[model]
         stored = self._stored.active(model, trained.model_version)
         return stored or BaselineRevision(TRAINED_REVISION, trained)
+
+    def all(self) -> Sequence[BaselineRevision]:
+        """Give the baseline in force of every model."""
+        return [self.of(model) for model in self._trained]
 
     def save(self, baseline: Baseline) -> BaselineRevision:
         """Put a baseline in force; durable, and visible to every worker, when this returns."""

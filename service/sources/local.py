@@ -45,8 +45,15 @@ class LocalSource:
 
     def window(self, seconds: float, *, until: Snapshot) -> Window:
         """Give the window that ends with ``until``, from the history's nearest earlier row."""
-        rows = self._history.window_rows(until.at - seconds, until)
-        return window_over([*rows, until]) if rows else since_counters_began(until)
+        rows = [*self._history.window_rows(until.at - seconds, until), until]
+        if len(rows) == 1:
+            return since_counters_began(until)
+        first, following = rows[:2]
+        if first.epoch != following.epoch:
+            # The wanted start lies between two lives: the window begins with the later one.
+            began = following.epoch
+            rows[0] = Snapshot(at=began, epoch=began, counters={}, gauges={})
+        return window_over(rows)
 
     def hourly_windows(self, seconds: float) -> Sequence[Window]:
         """Cut the last ``seconds`` into adjacent windows at the full hours of the clock."""

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
@@ -46,14 +47,15 @@ class Database:
         self._writer = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 
     @classmethod
-    def open(cls, url: str, timeout_seconds: float) -> Self:
+    def open(cls, url: str | Path, timeout_seconds: float) -> Self:
         """Connect, and create or update the tables where that is needed.
 
         Raises:
             StateError: The URL, the database or its version cannot be used.
             StateUnavailableError: The database does not answer.
         """
-        database = cls(_parsed(url), timeout_seconds)
+        parsed = _file_url(url) if isinstance(url, Path) else _parsed(url)
+        database = cls(parsed, timeout_seconds)
         try:
             with database.reading() as connection:
                 current = is_current(connection)
@@ -147,6 +149,11 @@ def _lock(connection: Connection, key: int) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _file_url(file: Path) -> URL:
+    # Not by way of text: a question mark in a folder's name is no query.
+    return URL.create("sqlite", database=str(file))
 
 
 def _parsed(text: str) -> URL:

@@ -1,5 +1,6 @@
 """The durable state of the service, in one SQLite file or one PostgreSQL database."""
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,13 +16,13 @@ from service.state.schema import epochs, snapshots
 TIMEOUT_SECONDS = 5.0
 
 
-def open_state(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> "State":
+def open_state(url: str | Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> "State":
     """Open the state, creating or updating its tables where that is needed.
 
     Any number of processes may do so at the same time. A process that forks opens after the fork.
 
     Args:
-        url: ``sqlite:////folder/state.db`` or ``postgresql://user:password@host:port/database``.
+        url: A file for SQLite, or a URL: ``sqlite:////folder/state.db`` or ``postgresql://user:password@host:port/database``.
         timeout_seconds: How long to wait for another writer, a connection, or the server.
 
     Raises:

@@ -13,18 +13,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from prometheus_client.mmap_dict import MmapedDict
 
 from service.monitoring.catalogue import Merge
+from service.telemetry.keys import parsed_key
 from service.telemetry.series import WorkerFiles
 
 _FOLDED = "folded.json"
 _FOLD_LOCK = "fold.lock"
 _LIVE = {f"gauge_{Merge.LIVE_SUM}", f"gauge_{Merge.LIVE_MAX}"}
 _HEADER_BYTES = 8
+_ENTRY_BYTES = 24
+"""No entry is shorter."""
 _UNREADABLE = (OSError, struct.error, RuntimeError, ValueError)
 
 
@@ -41,6 +45,13 @@ class Totals:
 
     readings: dict[str, dict[str, Reading]] = field(default_factory=dict)
     unreadable_files: int = 0
+
+    @property
+    def last_written(self) -> float:
+        """When a worker last wrote anything, in Unix seconds; 0 where none ever did."""
+        return max(
+            (r.timestamp for series in self.readings.values() for r in series.values()), default=0.0
+        )
 
     def add(self, prefix: str, key: str, new: Reading) -> None:
         """Merge one value by the rule that the kind of its file stands for."""
@@ -93,6 +104,11 @@ class MetricsFolder:
                 if prefix not in _LIVE or self._alive(worker):
                     _read_into(totals, prefix, file)
             return totals
+
+    def has_living_worker(self) -> bool:
+        """Tell whether anybody still counts into this epoch."""
+        locks = (path for path in self.path.glob("*.lock") if path.name != _FOLD_LOCK)
+        return any(self._alive(lock.stem) for lock in locks)
 
     def _fold_dead_workers(self) -> None:
         with self._locked(fcntl.LOCK_EX):
@@ -169,12 +185,17 @@ def _read_into(totals: Totals, prefix: str, file: Path) -> bool:
         with file.open("rb") as handle:
             if int.from_bytes(handle.read(4), sys.byteorder, signed=True) < _HEADER_BYTES:
                 raise ValueError("the file's header is damaged")
-        values = list(MmapedDict.read_all_values_from_file(str(file)))
+        stored = MmapedDict.read_all_values_from_file(str(file))
+        # Bounded: damage can make the reader go round in circles.
+        values = [
+            (parsed_key(key), Reading(value, timestamp))
+            for key, value, timestamp, _ in islice(stored, file.stat().st_size // _ENTRY_BYTES)
+        ]
     except _UNREADABLE:
         totals.unreadable_files += 1
         return False
-    for key, value, timestamp, _ in values:
-        totals.add(prefix, key, Reading(value, timestamp))
+    for key, reading in values:
+        totals.add(prefix, key.text, reading)
     return True
 
 

@@ -1,11 +1,9 @@
 """What `/metrics` exposes and everything else is computed from: one registry over all workers."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric
@@ -13,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from service.monitoring import catalogue
 from service.telemetry.folder import MetricsFolder, Totals
+from service.telemetry.keys import parsed_key
 
 
 def registry_of(folder: MetricsFolder) -> CollectorRegistry:
@@ -55,26 +54,10 @@ class _Sample(NamedTuple):
     bound: float | None = None
 
 
-class _Key(NamedTuple):
-    family: str
-    name: str
-    labels: dict[str, str]
-    identity: tuple[str, ...]
-    bound: float | None
-
-
 @dataclass(slots=True)
 class _Histogram:
     buckets: list[_Sample] = field(default_factory=list)
     sum: _Sample | None = None
-
-
-@lru_cache(maxsize=65_536)
-def _parsed(text: str) -> _Key:
-    family, name, labels, _ = json.loads(text)
-    bound = float(labels["le"]) if "le" in labels else None
-    identity = tuple(value for label, value in labels.items() if label != "le")
-    return _Key(family, name, labels, identity, bound)
 
 
 def _family_name(entry: catalogue.Metric) -> str:
@@ -85,7 +68,7 @@ def _samples_by_family(totals: Totals) -> dict[str, list[_Sample]]:
     samples: defaultdict[str, list[_Sample]] = defaultdict(list)
     for series in totals.readings.values():
         for text in sorted(series):
-            key = _parsed(text)
+            key = parsed_key(text)
             value, _ = series[text]
             samples[key.family].append(
                 _Sample(key.name, key.labels, value, key.identity, key.bound)

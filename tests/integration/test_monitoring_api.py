@@ -196,6 +196,10 @@ NONSENSE: dict[str, dict[str, object]] = {
     "latency as text": {"mean_latency_ms": "fast"},
     "latency of zero": {"mean_latency_ms": 0},
     "wider than possible": {"std_prediction": 0.4},
+    "true as a number": {"std_latency_ms": True},
+    "text as a number": {"mean_prediction": "0.02"},
+    "next to nothing": {"mean_latency_ms": 1e-323},
+    "absurdly many": {"observations": 10**40},
     "fraction of an observation": {"observations": 1.5},
     "unknown field": {"median": 0.02},
 }

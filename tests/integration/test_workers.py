@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -154,6 +155,110 @@ def scraped_total(service: Service) -> float:
                 return requests_total(client)
         except httpx.TransportError:
             continue
+
+
+def test_a_worker_that_dies_while_it_is_asked_whether_it_lives_is_replaced_soon(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    with running_service(tmp_path / "state", models_dir, env=FAST, workers=2) as service:
+        wait_until(lambda: len(children(service.process.pid)) == 2, seconds=30, what="two workers")
+        victim, other = children(service.process.pid)
+        # Stopped, it cannot answer: the launcher asks every half second and waits for this one.
+        os.kill(victim, signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        wait_until(
+            lambda: len(set(children(service.process.pid)) - {victim, other}) == 1,
+            seconds=15,
+            what="a new worker",
+        )
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(timeout=15)
+
+    assert time.monotonic() - killed < 20
+
+
+def test_a_launcher_that_comes_back_waits_for_the_answers_of_the_last_one_s_workers(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    slow = FAST | {"CTR_FAULTS": "xgboost:latency_ms=3000"}
+    answers: list[int] = []
+
+    def ask(url: str) -> None:
+        parameters = {"model_name": "xgboost"}
+        answer = httpx.post(f"{url}/predict_ctr", params=parameters, json=REQUEST, timeout=30)
+        answers.append(answer.status_code)
+
+    with running_service(tmp_path / "state", models_dir, env=slow, workers=2) as service:
+        clients = [threading.Thread(target=ask, args=(service.url,)) for _ in range(8)]
+        for client in clients:
+            client.start()
+
+        def all_in_progress() -> bool:
+            with service.client() as client:
+                return total(client, "ctr_requests_in_progress") == 8
+
+        wait_until(all_in_progress, seconds=20, what="eight requests in progress")
+        service.process.kill()
+        service.process.wait()
+        with (
+            running_service(tmp_path / "state", models_dir, env=FAST) as successor,
+            successor.client() as asking,
+        ):
+            for thread in clients:
+                thread.join()
+            spanning = asking.get("/monitoring/stats?model_name=xgboost&window=1h").json()
+
+    assert answers == [200] * 8
+    assert spanning["total_requests"] == 8
+
+
+def test_a_window_after_downtime_holds_nothing_from_before_it(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    sick = FAST | {"CTR_FAULTS": "xgboost:error=1"}
+    with (
+        running_service(tmp_path / "state", models_dir, env=sick) as service,
+        service.client() as client,
+    ):
+        for _ in range(30):
+            client.post("/predict_ctr", params={"model_name": "xgboost"}, json=REQUEST)
+    stopped = time.time()
+    wait_until(lambda: time.time() > stopped + 4, seconds=10, what="downtime")
+    with (
+        running_service(tmp_path / "state", models_dir, env=FAST) as service,
+        service.client() as client,
+    ):
+        for _ in range(40):
+            client.post("/predict_ctr", params={"model_name": "xgboost"}, json=REQUEST)
+        short = client.get("/monitoring/stats?model_name=xgboost&window=3s").json()
+        long = client.get("/monitoring/stats?model_name=xgboost&window=1h").json()
+        began = total(client, "ctr_counters_began_timestamp_seconds")
+
+    assert (short["total_requests"], short["error_rate"]) == (40, 0)
+    assert (long["total_requests"], long["error_count"]) == (70, 30)
+    assert datetime.fromisoformat(short["window_start"]).timestamp() == pytest.approx(began)
+
+
+@pytest.mark.parametrize("what", ["folded.json", "counter_*.db"])
+def test_damaged_metrics_files_do_not_keep_the_service_from_starting(
+    tmp_path: Path, models_dir: Path, what: str
+) -> None:
+    state = tmp_path / "state"
+    with running_service(state, models_dir, env=FAST) as service:
+        with service.client() as client:
+            client.post("/predict_ctr", json=REQUEST)
+        service.process.kill()
+        service.process.wait()
+    (epoch,) = (state / "metrics").iterdir()
+    (file,) = epoch.glob(what)
+    content = bytearray(file.read_bytes())
+    content[20:80] = b"\0" * len(content[20:80])
+    file.write_bytes(content if what != "folded.json" else b"")
+
+    with running_service(state, models_dir, env=FAST) as service, service.client() as client:
+        assert client.post("/predict_ctr", json=REQUEST).status_code == 200
 
 
 def test_the_lease_moves_to_a_living_worker_within_two_ticks(

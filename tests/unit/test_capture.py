@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from service.monitoring.baseline import Baseline
-from service.monitoring.capture import TooFewPredictionsError, capture
+from service.monitoring.capture import UnusableTrafficError, capture
 from service.monitoring.snapshot import Series
 from service.monitoring.window import Window
 
@@ -81,19 +81,24 @@ def test_moments_and_profile_are_those_of_the_hours() -> None:
 
 
 def test_another_version_s_traffic_does_not_count() -> None:
-    baseline = captured(hour(1, 10, 0, mobile=0), hour(2, 0, 500, mobile=0, version="2"))
+    baseline = captured(hour(1, 5, 5, mobile=0), hour(2, 0, 500, mobile=0, version="2"))
 
     assert baseline.observations == 10
-    assert baseline.mean_prediction == pytest.approx(0.01)
+    assert baseline.mean_prediction == pytest.approx(0.02)
 
 
 def test_too_little_traffic_is_refused_with_the_numbers() -> None:
-    with pytest.raises(TooFewPredictionsError, match=r"40 predictions.*needs 100"):
+    with pytest.raises(UnusableTrafficError, match=r"40 predictions.*needs 100"):
         captured(hour(1, 30, 10, mobile=0), min_predictions=100)
 
 
+def test_traffic_of_equal_predictions_is_no_reference() -> None:
+    with pytest.raises(UnusableTrafficError, match="equal"):
+        captured(hour(1, 500, 0, mobile=0), hour(2, 700, 0, mobile=0))
+
+
 def test_no_traffic_at_all_is_refused_too() -> None:
-    with pytest.raises(TooFewPredictionsError, match="0 predictions"):
+    with pytest.raises(UnusableTrafficError, match="0 predictions"):
         captured(Window(start=0, end=HOUR, increases={}), min_predictions=1)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.prediction.prediction_id import (
     InvalidPredictionIdError,
+    InvalidSigningKeyError,
     PredictionId,
     signing_key,
 )
@@ -66,6 +67,13 @@ def test_the_key_file_is_its_owner_s_alone_and_stays(tmp_path: Path) -> None:
     assert len(key) == 32
     assert signing_key(None, file) == key
     assert [p.name for p in file.parent.iterdir()] == ["signing.key"]
+
+
+def test_an_empty_key_file_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "signing.key").touch()
+
+    with pytest.raises(InvalidSigningKeyError, match=r"holds 0 bytes, not 32; restore it"):
+        signing_key(None, tmp_path / "signing.key")
 
 
 def test_processes_that_start_together_use_one_key(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""What keeps the service from starting is one line that says what to do."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from service_process import ROOT, running_service
+
+pytestmark = pytest.mark.integration
+
+
+def start(*flags: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/run_api.py", "--port", "0", *flags],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "said"),
+    [
+        (["--models-dir", "/nowhere"], {}, "holds no model; run scripts/train_models.py"),
+        ([], {"CTR_PROT": "1"}, "CTR_PROT is not a setting"),
+        ([], {"CTR_FAULTS": "no_such:error=1"}, "there is no model 'no_such'"),
+        ([], {"CTR_FAULTS": "xgboost:error=1", "CTR_HOST": "0.0.0.0"}, "not on 0.0.0.0"),  # noqa: S104
+        (["--state-dir", "/dev/null/x"], {}, "set CTR_STATE_DIR"),
+        (["--host", "203.0.113.1"], {}, "set CTR_HOST"),
+        (["--experiment-file", "/nowhere.toml"], {}, "/nowhere.toml: No such file"),
+        ([], {"CTR_STATE_URL": "mysql://u:pw@h/d"}, "not in mysql"),
+    ],
+)
+def test_it_says_in_one_line_why_it_cannot_start(
+    tmp_path: Path, models_dir: Path, flags: list[str], env: dict[str, str], said: str
+) -> None:
+    ended = start(
+        *("--models-dir", str(models_dir), "--state-dir", str(tmp_path / "state"), *flags), env=env
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("cannot start: ")
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path, models_dir: Path) -> None:
+    state = tmp_path / "a state?b%20#c"
+    with running_service(state, models_dir) as service, service.client() as client:
+        assert client.get("/monitoring/health").status_code == 200
+
+    assert (state / "state.db").exists()
