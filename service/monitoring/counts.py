@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from service.monitoring import catalogue
-from service.monitoring.catalogue import ErrorType, Outcome
+from service.monitoring.catalogue import Outcome
 from service.monitoring.histogram import HistogramCounts
 from service.monitoring.snapshot import Series
 
@@ -21,7 +21,6 @@ class ModelCounts:
     """Requests answered."""
     errors: float
     """Requests failed."""
-    errors_by_type: Mapping[ErrorType, float]
     durations: HistogramCounts
     """Request durations in seconds."""
     predictions: HistogramCounts
@@ -67,7 +66,6 @@ class _Sums:
         return ModelCounts(
             successes=self.value(catalogue.REQUESTS, Outcome.SUCCESS),
             errors=self.value(catalogue.REQUESTS, Outcome.ERROR),
-            errors_by_type={kind: self.value(catalogue.REQUEST_ERRORS, kind) for kind in ErrorType},
             durations=self.histogram(
                 catalogue.REQUEST_DURATION, catalogue.REQUEST_DURATION_SQUARED
             ),

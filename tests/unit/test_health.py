@@ -27,7 +27,6 @@ def counts(successes: int, errors: int, seconds: float) -> ModelCounts:
     return ModelCounts(
         successes=successes,
         errors=errors,
-        errors_by_type={},
         durations=durations,
         predictions=durations,
     )
