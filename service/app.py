@@ -11,10 +11,12 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.api.body_gate import BodyGate
+from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
+from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.health import HealthPolicy
 from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
@@ -25,6 +27,7 @@ from service.prediction.prediction_id import signing_key
 from service.prediction.predictor import Predictor, Served
 from service.settings import Settings
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.drift_watch import DriftWatch
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
 from service.state.store import open_state
@@ -75,6 +78,23 @@ def create_app(
     baselines = ActiveBaselines(
         {name: bundle.baseline for name, bundle in bundles.items()}, state.baselines
     )
+    drift = DriftWatch(
+        values=state.values,
+        scope=settings.scope,
+        source=source,
+        baselines=baselines,
+        materiality=settings.materiality,
+        thresholds=DriftThresholds(
+            mean_z=settings.drift_mean_z,
+            mean_z_high=settings.drift_mean_z_high,
+            variance_ratio=settings.drift_variance_ratio,
+            variance_ratio_high=settings.drift_variance_ratio_high,
+            latency_z=settings.drift_latency_z,
+            latency_z_high=settings.drift_mean_z_high,
+            min_predictions=settings.min_predictions,
+            window_seconds=settings.drift_window,
+        ),
+    )
     monitor = Monitor(
         source=source,
         verdicts=verdicts,
@@ -84,9 +104,11 @@ def create_app(
             min_requests=settings.min_requests,
         ),
         health_window_seconds=settings.health_window,
+        drift=drift,
     )
 
     job = TickJob(
+        drift=drift,
         source=source,
         history=history,
         monitor=monitor,
@@ -134,6 +156,7 @@ def create_app(
             rehearsal=settings.faults,
         )
     )
+    app.include_router(drift_router(drift, baselines))
     app.add_middleware(BodyGate, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
     return app
 

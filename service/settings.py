@@ -60,9 +60,23 @@ class Settings(BaseModel):
     min_requests: Annotated[int, Field(ge=1)] = 20
     """Requests below which a health check decides nothing."""
     min_predictions: Annotated[int, Field(ge=1)] = 100
-    """Predictions below which traffic is too little to be captured as a baseline."""
+    """Predictions below which nothing is captured as a baseline and no drift decided."""
     faults: str = ""
     """Faults to rehearse, such as ``xgboost:error=0.2,latency_ms=300``; on loopback only."""
+    materiality: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Change of the mean prediction, as a share of it, that is no drift."""
+    drift_window: Annotated[int, Field(ge=300, le=86_400)] = 3600
+    """Seconds that drift's effect sizes look back."""
+    drift_mean_z: Annotated[float, Field(gt=0)] = 2.0
+    """z of the mean prediction over the window from which it counts as drift."""
+    drift_mean_z_high: Annotated[float, Field(gt=0)] = 3.0
+    """z above which drift of a mean is severe."""
+    drift_variance_ratio: Annotated[float, Field(gt=1)] = 1.5
+    """Ratio of variances from which it counts as drift; its inverse below."""
+    drift_variance_ratio_high: Annotated[float, Field(gt=1)] = 2.0
+    """Ratio of variances from which it is severe; its inverse below."""
+    drift_latency_z: Annotated[float, Field(gt=0)] = 2.0
+    """z of the mean latency over the window from which it counts as an anomaly."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Largest batch that is read; other bodies may have 64 KiB."""
 

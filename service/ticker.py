@@ -8,14 +8,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
+from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.history import History
 from service.monitoring.monitor import HealthReport, Monitor
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
 from service.state.errors import StateError
@@ -27,6 +29,15 @@ LEASE_TICKS = 1.5
 _SECONDS_PER_MINUTE = 60
 
 _LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one tick concluded."""
+
+    health: HealthReport
+    drift: Sequence[DriftSight]
+    """Of every model, at a tick of drift detection; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +55,10 @@ class TickJob:
     interval_seconds: float
     housekeeping: Callable[[float], None]
     """Drops what no window needs any more; told the present in Unix seconds, once a minute."""
+    drift: DriftWatch | None = None
+    """Judges drift at every tick of its own."""
 
-    def __call__(self, boundary: float) -> HealthReport | None:
+    def __call__(self, boundary: float) -> Judgement | None:
         """Do the work of the tick at ``boundary``, in Unix seconds; None without the lease.
 
         Raises:
@@ -56,11 +69,16 @@ class TickJob:
         if not self.leases.acquire_or_renew(self.lease, self.holder, now.at, ttl):
             return None
         self.history.append(boundary, now)
+        drift = (
+            self.drift.advance(now)
+            if self.drift is not None and boundary % TICK_SECONDS == 0
+            else []
+        )
         report = self.monitor.health_at(now)
         self.verdicts.remember(report.models)
         if boundary % _SECONDS_PER_MINUTE == 0:
             self.housekeeping(now.at)
-        return report
+        return Judgement(health=report, drift=drift)
 
     def stop(self) -> None:
         """Let another worker take over at once."""
@@ -106,15 +124,22 @@ class Ticker:
     async def _run_one(self, boundary: float) -> None:
         try:
             loop = asyncio.get_running_loop()
-            report = await loop.run_in_executor(self._thread, self._job, boundary)
-            if report is not None:
+            judgement = await loop.run_in_executor(self._thread, self._job, boundary)
+            if judgement is not None:
                 active = await loop.run_in_executor(self._thread, self._baselines.all)
                 # Back on the loop: the metrics files have one writer.
-                for model in report.models:
+                for model in judgement.health.models:
                     self._gauges.show_health(model.model_name, model.status)
+                for sight in judgement.drift:
+                    self._gauges.show_drift(
+                        sight.report.model_name,
+                        sight.version,
+                        log_evidence=sight.log_evidence,
+                        standing=[drift.kind for drift in sight.report.drifts],
+                    )
                 for revision in active:
                     self._gauges.show_baseline(revision.baseline)
-                self._gauges.show_snapshot_stored(report.window.end)
+                self._gauges.show_snapshot_stored(judgement.health.window.end)
                 self._gauges.flush()
         except Exception:
             # Whatever fails, the clock goes on. Once a streak: an hour is one line, not 720.

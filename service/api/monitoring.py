@@ -130,10 +130,13 @@ def monitoring_router(
                 HTTPStatus.CONFLICT, f"faults are being injected ({rehearsal}): not a reference"
             )
         windows = await run_in_threadpool(source.hourly_windows, window_seconds(window))
-        baseline = capture(
+        # On a thread: a week of minutes takes seconds to read.
+        baseline = await run_in_threadpool(
+            capture,
             model,
             baselines.models[model],
             windows,
+            ticks=source.tick_windows(window_seconds(window)),
             min_predictions=min_predictions,
             created_at=datetime.now(UTC),
             created_by=_client(request),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.monitoring.buckets import HOURS_PER_DAY, bucket_counts
+from service.monitoring.drift.wander import Wander
 
 BASELINE_FORMAT = 1
 
@@ -98,6 +99,9 @@ class Baseline:
     window_std_latency_seconds: float | None = None
     predictions: HourlyDistribution | None = None
     latency: HourlyDistribution | None = None
+    prediction_wander: Wander | None = None
+    """How tick means move without anything being wrong; None where nobody measured it."""
+    latency_wander: Wander | None = None
     features: Mapping[str, FeatureDistribution] = field(default_factory=dict)
     source: BaselineSource
     window_start: float | None = None
@@ -123,6 +127,8 @@ class Baseline:
                 "window_std_latency_seconds": self.window_std_latency_seconds,
                 "predictions": _distribution_to_json(self.predictions),
                 "latency": _distribution_to_json(self.latency),
+                "prediction_wander": _wander_to_json(self.prediction_wander),
+                "latency_wander": _wander_to_json(self.latency_wander),
                 "features": {
                     name: {"values": list(feature.values), "counts": feature.counts.tolist()}
                     for name, feature in self.features.items()
@@ -160,6 +166,9 @@ class Baseline:
                 window_std_latency_seconds=content["window_std_latency_seconds"],
                 predictions=_distribution_from_json(content["predictions"]),
                 latency=_distribution_from_json(content["latency"]),
+                # Absent from baselines that were stored before wander was measured.
+                prediction_wander=_wander_from_json(content.get("prediction_wander")),
+                latency_wander=_wander_from_json(content.get("latency_wander")),
                 features={
                     name: FeatureDistribution(
                         values=tuple(feature["values"]),
@@ -197,4 +206,26 @@ def _distribution_from_json(content: dict[str, Any] | None) -> HourlyDistributio
         counts=np.array(content["counts"], dtype=np.int64),
         sums=np.array(content["sums"], dtype=np.float64),
         sums_of_squares=np.array(content["sums_of_squares"], dtype=np.float64),
+    )
+
+
+def _wander_to_json(wander: Wander | None) -> dict[str, Any] | None:
+    if wander is None:
+        return None
+    return {
+        "lag_seconds": wander.lag_seconds.tolist(),
+        "autocovariances": wander.autocovariances.tolist(),
+        "errors": wander.errors.tolist(),
+        "ticks": wander.ticks,
+    }
+
+
+def _wander_from_json(content: dict[str, Any] | None) -> Wander | None:
+    if content is None:
+        return None
+    return Wander(
+        lag_seconds=np.array(content["lag_seconds"], dtype=np.float64),
+        autocovariances=np.array(content["autocovariances"], dtype=np.float64),
+        errors=np.array(content["errors"], dtype=np.float64),
+        ticks=content["ticks"],
     )

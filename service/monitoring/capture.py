@@ -1,7 +1,7 @@
 """A baseline taken from observed traffic."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -11,7 +11,9 @@ import numpy as np
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline, FeatureDistribution, HourlyDistribution
 from service.monitoring.buckets import HOURS_PER_DAY
-from service.monitoring.counts import ModelCounts, counts_by_model
+from service.monitoring.counts import ModelCounts, counts_by_model, counts_of_version, of_version
+from service.monitoring.drift.from_ticks import wanders
+from service.monitoring.drift.ticks import Ticks
 from service.monitoring.histogram import HistogramCounts
 from service.monitoring.snapshot import Series
 from service.monitoring.window import Window
@@ -35,11 +37,7 @@ class _Hour:
 
     @classmethod
     def of(cls, window: Window, model: str, version: str) -> Self | None:
-        own = {
-            series: value
-            for series, value in window.increases.items()
-            if ("model", model) in series.labels and ("version", version) in series.labels
-        }
+        own = of_version(window.increases, model, version)
         counts = counts_by_model(own).get(model)
         if counts is None:
             return None
@@ -56,6 +54,7 @@ def capture(
     version: str,
     windows: Sequence[Window],
     *,
+    ticks: Iterable[Window] = (),
     min_predictions: int,
     created_at: datetime,
     created_by: str,
@@ -67,6 +66,7 @@ def capture(
         model: Its name.
         version: The version served now; what others did does not count.
         windows: Adjacent windows, none of which crosses a full hour.
+        ticks: Adjacent windows of one length, from which the wander between them is measured.
         min_predictions: Fewer are refused.
         created_at: When, an aware time.
         created_by: Who.
@@ -88,6 +88,10 @@ def capture(
             f"all predictions of {model} in this window are equal: no reference for real traffic"
         )
     latency = _hourly([(hour.hour, hour.counts.durations) for hour in hours])
+    short = _ticks(ticks, model, version)
+    prediction_wander, latency_wander = (
+        (None, None) if short is None else wanders(predictions, latency, short)
+    )
     return Baseline(
         model_name=model,
         model_version=version,
@@ -98,6 +102,8 @@ def capture(
         observations=observations,
         predictions=predictions,
         latency=latency,
+        prediction_wander=prediction_wander,
+        latency_wander=latency_wander,
         features=_features(hours),
         source="capture",
         window_start=windows[0].start,
@@ -106,6 +112,14 @@ def capture(
         created_by=created_by,
         note=note,
     )
+
+
+def _ticks(windows: Iterable[Window], model: str, version: str) -> Ticks | None:
+    found = (
+        (counts_of_version(window.increases, model, version), window.end) for window in windows
+    )
+    ticks = [Ticks.of(counts, end=end) for counts, end in found if counts is not None]
+    return Ticks.joined(ticks) if ticks else None
 
 
 def _hourly(parts: Sequence[tuple[int, HistogramCounts]]) -> HourlyDistribution:

@@ -207,6 +207,30 @@ BASELINE_LATENCY_STD = Metric(
     meaning="Standard deviation of durations of the active baseline; absent where it has none.",
     merge=Merge.LATEST,
 )
+DRIFT_LOG_EVIDENCE = Metric(
+    name="ctr_drift_log_evidence",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "channel"),
+    unit="nats",
+    meaning="Logarithm of the evidence that the channel has changed.",
+    merge=Merge.LATEST,
+)
+DRIFT_LOG_EVIDENCE_THRESHOLD = Metric(
+    name="ctr_drift_log_evidence_threshold",
+    kind="gauge",
+    labels=(),
+    unit="nats",
+    meaning="Evidence, summed over the channels of a quantity, that raises an alarm.",
+    merge=Merge.LATEST,
+)
+DRIFT_ACTIVE = Metric(
+    name="ctr_drift_active",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "type"),
+    unit="0 or 1",
+    meaning="Whether drift of the type stands.",
+    merge=Merge.LATEST,
+)
 SNAPSHOT_STORED = Metric(
     name="ctr_snapshot_stored_timestamp_seconds",
     kind="gauge",
@@ -249,6 +273,9 @@ CATALOGUE: tuple[Metric, ...] = (
     BASELINE_PREDICTION_STD,
     BASELINE_LATENCY_MEAN,
     BASELINE_LATENCY_STD,
+    DRIFT_LOG_EVIDENCE,
+    DRIFT_LOG_EVIDENCE_THRESHOLD,
+    DRIFT_ACTIVE,
     SNAPSHOT_STORED,
     COUNTERS_BEGAN,
     UNREADABLE_FILES,

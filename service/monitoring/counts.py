@@ -91,6 +91,24 @@ def counts_by_model(increases: Mapping[Series, float]) -> Mapping[str, ModelCoun
     return {model: its_sums.counts() for model, its_sums in sorted(sums.items())}
 
 
+def counts_of_version(
+    increases: Mapping[Series, float], model: str, version: str
+) -> ModelCounts | None:
+    """Pick the growth of one version of a model; None where it has no series."""
+    return counts_by_model(of_version(increases, model, version)).get(model)
+
+
+def of_version(
+    increases: Mapping[Series, float], model: str, version: str
+) -> Mapping[Series, float]:
+    """Keep the series of one version of a model."""
+    return {
+        series: value
+        for series, value in increases.items()
+        if ("model", model) in series.labels and ("version", version) in series.labels
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extremes:
     """Shortest and longest request since the counters began, in seconds; None before the first."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from service.monitoring.counts import ModelCounts
+from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.report import DriftReport, DriftStatus
 from service.monitoring.statistics import MILLISECONDS, PERCENT
 
 
@@ -56,6 +58,8 @@ class Check:
     """Requests in the window."""
     last_decided: CheckStatus | None
     """What the check said when it last had enough data."""
+    finding: str = ""
+    """What was found, where value and threshold do not say it."""
 
     @property
     def standing(self) -> CheckStatus:
@@ -93,12 +97,19 @@ class ModelHealth:
         ]
 
 
+DRIFT_CHECK = "drift"
+
 Decided = Mapping[str, CheckStatus]
 """The last decided status of each check of one model, by name."""
 
 
 def judge(
-    model_name: str, counts: ModelCounts, *, policy: HealthPolicy, decided: Decided
+    model_name: str,
+    counts: ModelCounts,
+    *,
+    policy: HealthPolicy,
+    decided: Decided,
+    drift: DriftReport | None = None,
 ) -> ModelHealth:
     """Put every check to a model.
 
@@ -107,6 +118,7 @@ def judge(
         counts: What it did over the health window.
         policy: The thresholds.
         decided: What the checks said when they last had enough data.
+        drift: What drift detection says, where it runs.
     """
     error_ratio, latency = counts.error_ratio, counts.durations.mean
     questions = (
@@ -129,16 +141,19 @@ def judge(
         model_name=model_name,
         counts=counts,
         checks=[
-            Check(
-                name=name,
-                status=_status(value, threshold) if enough else CheckStatus.INSUFFICIENT_DATA,
-                value=value,
-                threshold=threshold,
-                unit=unit,
-                observations=requests,
-                last_decided=decided.get(name),
-            )
-            for name, value, threshold, unit in questions
+            *(
+                Check(
+                    name=name,
+                    status=_status(value, threshold) if enough else CheckStatus.INSUFFICIENT_DATA,
+                    value=value,
+                    threshold=threshold,
+                    unit=unit,
+                    observations=requests,
+                    last_decided=decided.get(name),
+                )
+                for name, value, threshold, unit in questions
+            ),
+            *([] if drift is None else [_drift_check(drift, decided.get(DRIFT_CHECK))]),
         ],
     )
 
@@ -149,6 +164,24 @@ def overall(models: Sequence[ModelHealth]) -> HealthStatus:
         (model.status for model in models),
         key=lambda status: HealthLevel[status.name],
         default=HealthStatus.HEALTHY,
+    )
+
+
+def _drift_check(drift: DriftReport, last_decided: CheckStatus | None) -> Check:
+    status = {
+        DriftStatus.OK: CheckStatus.OK,
+        DriftStatus.DRIFT: CheckStatus.WARNING,
+    }.get(drift.status, CheckStatus.INSUFFICIENT_DATA)
+    kinds = ", ".join(found.kind.replace("_", " ") for found in drift.drifts)
+    return Check(
+        name=DRIFT_CHECK,
+        status=status,
+        value=drift.log_evidence,
+        threshold=LOG_THRESHOLD,
+        unit="nats",
+        observations=drift.observations,
+        last_decided=last_decided,
+        finding=f"drift from the baseline: {kinds}" if kinds else "",
     )
 
 
@@ -163,6 +196,8 @@ def _sentence(model: str, check: Check) -> str:
             f"{model}: {name} was {check.standing} when last decided; "
             f"{check.observations} requests since are too few to decide again"
         )
+    if check.finding:
+        return f"{model}: {check.finding}"
     return (
         f"{model}: {name} {check.value:.4g} {check.unit} is above {check.threshold:g} {check.unit}"
     )

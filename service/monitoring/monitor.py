@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.monitoring.counts import Extremes, counts_by_model
+from service.monitoring.drift.report import DriftReport
 from service.monitoring.health import (
     Decided,
     HealthPolicy,
@@ -42,6 +43,13 @@ class Verdicts(Protocol):
         """Give the last decided status by model and check."""
 
 
+class DriftReports(Protocol):
+    """What drift detection says."""
+
+    def reports(self, now: Snapshot) -> Mapping[str, DriftReport]:
+        """Describe the drift of every model that is served."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
     """The health of all models at one instant."""
@@ -64,11 +72,13 @@ class Monitor:
         verdicts: Verdicts,
         policy: HealthPolicy,
         health_window_seconds: float,
+        drift: DriftReports | None = None,
     ) -> None:
         self._source = source
         self._verdicts = verdicts
         self._policy = policy
         self._health_window_seconds = health_window_seconds
+        self._drift = drift
 
     def statistics(self, window_seconds: float | None) -> Sequence[ModelStatistics]:
         """Compute the statistics of every model.
@@ -103,8 +113,15 @@ class Monitor:
         """Put every check to every model as of one snapshot."""
         window = self._source.window(self._health_window_seconds, until=now)
         decided = self._verdicts.load()
+        drift = {} if self._drift is None else self._drift.reports(now)
         models = [
-            judge(model, counts, policy=self._policy, decided=decided.get(model, {}))
+            judge(
+                model,
+                counts,
+                policy=self._policy,
+                decided=decided.get(model, {}),
+                drift=drift.get(model),
+            )
             for model, counts in counts_by_model(window.increases).items()
         ]
         return HealthReport(

@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 
 from service.monitoring import catalogue
-from service.monitoring.history import History
+from service.monitoring.drift.ticks import TICK_SECONDS
+from service.monitoring.history import TICKS_KEPT_SECONDS, History
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.window import Window, since_counters_began, window_over
 
 _SECONDS_PER_HOUR = 3600
+_SECONDS_PER_MINUTE = 60
 
 
 def snapshot_of(registry: CollectorRegistry, now: float) -> Snapshot:
@@ -68,3 +70,19 @@ class LocalSource:
             windows.append(window)
             start = end.at
         return windows
+
+    def tick_windows(self, seconds: float) -> Iterator[Window]:
+        """Cut the last ``seconds`` into adjacent windows of one length, as fine as history allows.
+
+        Drift ticks where all of them are kept, minutes beyond; a gap is one longer window. One at a
+        time: a week of them at once would fill the memory.
+        """
+        now = self.snapshot().at
+        spacing = TICK_SECONDS if seconds <= TICKS_KEPT_SECONDS else _SECONDS_PER_MINUTE
+        rows: list[Snapshot] = []
+        for row in self._history.ticks(now - seconds, now):
+            rows.append(row.snapshot)
+            if not row.final and row.tick % spacing == 0:
+                if len(rows) > 1:
+                    yield window_over(rows)
+                rows = [row.snapshot]

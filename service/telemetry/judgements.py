@@ -1,9 +1,11 @@
 """What was concluded from the counters, shown to Prometheus and never read back as input."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline
+from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.kind import DriftKind
 from service.monitoring.health import HealthLevel, HealthStatus
 from service.telemetry.series import Series, WorkerFiles
 
@@ -31,6 +33,23 @@ class JudgementGauges:
         ):
             if value is not None:
                 self._set(metric, labels, value)
+
+    def show_drift(
+        self,
+        model: str,
+        version: str,
+        *,
+        log_evidence: Mapping[str, float],
+        standing: Collection[DriftKind],
+    ) -> None:
+        """Show the evidence of every channel and which kinds of drift stand."""
+        labels = {"model": model, "version": version}
+        for channel, value in log_evidence.items():
+            self._set(catalogue.DRIFT_LOG_EVIDENCE, {**labels, "channel": channel}, value)
+        for kind in DriftKind:
+            active = float(kind in standing)
+            self._set(catalogue.DRIFT_ACTIVE, {**labels, "type": kind.value}, active)
+        self._set(catalogue.DRIFT_LOG_EVIDENCE_THRESHOLD, {}, LOG_THRESHOLD)
 
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""

@@ -1,0 +1,157 @@
+"""Bodies of the drift endpoint."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from service.api.monitoring_schemas import utc
+from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.kind import DriftKind
+from service.monitoring.drift.report import Drift, DriftReport, DriftStatus, Severity
+from service.monitoring.statistics import MILLISECONDS
+
+
+class CurrentStatsBody(BaseModel):
+    """The drift window's own moments; null stands for "there is no such number"."""
+
+    mean_prediction: float | None
+    std_prediction: float | None
+    mean_latency_ms: float | None
+    std_latency_ms: float | None
+
+
+class _DriftBody(BaseModel):
+    severity: Severity
+    log_evidence: Annotated[float, Field(description="Natural logarithm, after the last tick.")]
+    log_evidence_threshold: float
+    since: Annotated[datetime, Field(description="Estimated beginning.")]
+    effect: Annotated[
+        float, Field(description="Relative change of mean or variance; distance of shapes.")
+    ]
+
+
+class MeanShiftBody(_DriftBody):
+    """The mean prediction is another one."""
+
+    type: Literal["mean_shift"] = "mean_shift"
+    z_score: float
+    baseline_mean: float
+    current_mean: float | None
+
+
+class VarianceChangeBody(_DriftBody):
+    """The predictions spread more, or less."""
+
+    type: Literal["variance_change"] = "variance_change"
+    variance_ratio: float
+    baseline_std: float
+    current_std: float | None
+
+
+class ShapeChangeBody(_DriftBody):
+    """Mean and variance are the same, their distribution is not."""
+
+    type: Literal["shape_change"] = "shape_change"
+    distance: Annotated[float | None, Field(description="Total variation, 0 to 1.")]
+
+
+class LatencyAnomalyBody(_DriftBody):
+    """The mean latency is another one."""
+
+    type: Literal["latency_anomaly"] = "latency_anomaly"
+    z_score: float
+    baseline_mean_ms: float
+    current_mean_ms: float | None
+
+
+DriftBody = MeanShiftBody | VarianceChangeBody | ShapeChangeBody | LatencyAnomalyBody
+
+
+class DriftReportBody(BaseModel):
+    """The drift of one model."""
+
+    drift_detected: bool
+    model_name: str
+    status: DriftStatus
+    current_stats: CurrentStatsBody
+    drifts: list[DriftBody]
+    log_evidence: Annotated[
+        float | None, Field(description="Natural logarithm; null before the first tick.")
+    ]
+    log_evidence_threshold: float
+    commissioning: Annotated[
+        bool,
+        Field(description="The baseline knows no wander: only gross changes are found."),
+    ]
+    observations: Annotated[int, Field(description="Predictions in the window.")]
+    window_start: datetime
+    window_end: datetime
+    scope: Literal["instance"] = "instance"
+
+    @classmethod
+    def of(cls, report: DriftReport) -> Self:
+        """Map the core's value."""
+        predictions, durations = report.counts.predictions, report.counts.durations
+        return cls(
+            drift_detected=bool(report.drifts),
+            model_name=report.model_name,
+            status=report.status,
+            current_stats=CurrentStatsBody(
+                mean_prediction=predictions.mean,
+                std_prediction=predictions.std,
+                mean_latency_ms=_milliseconds(durations.mean),
+                std_latency_ms=_milliseconds(durations.std),
+            ),
+            drifts=[_drift_body(drift) for drift in report.drifts],
+            log_evidence=report.log_evidence,
+            log_evidence_threshold=LOG_THRESHOLD,
+            commissioning=report.commissioning,
+            observations=report.observations,
+            window_start=utc(report.window.start),
+            window_end=utc(report.window.end),
+        )
+
+
+def _drift_body(drift: Drift) -> DriftBody:
+    fields: dict[str, object] = {
+        "severity": drift.severity,
+        "log_evidence": drift.log_evidence,
+        "log_evidence_threshold": drift.log_evidence_threshold,
+        "since": utc(drift.since),
+        "effect": drift.effect,
+    }
+    match drift.kind:
+        case DriftKind.MEAN_SHIFT:
+            return MeanShiftBody.model_validate(
+                fields
+                | {
+                    "z_score": drift.measure,
+                    "baseline_mean": drift.baseline,
+                    "current_mean": drift.current,
+                }
+            )
+        case DriftKind.VARIANCE_CHANGE:
+            return VarianceChangeBody.model_validate(
+                fields
+                | {
+                    "variance_ratio": drift.measure,
+                    "baseline_std": drift.baseline,
+                    "current_std": drift.current,
+                }
+            )
+        case DriftKind.SHAPE_CHANGE:
+            return ShapeChangeBody.model_validate(fields | {"distance": drift.measure})
+        case DriftKind.LATENCY_ANOMALY:
+            return LatencyAnomalyBody.model_validate(
+                fields
+                | {
+                    "z_score": drift.measure,
+                    "baseline_mean_ms": drift.baseline,
+                    "current_mean_ms": drift.current,
+                }
+            )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * MILLISECONDS

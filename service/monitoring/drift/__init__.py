@@ -1,0 +1,1 @@
+"""Sequential drift detection from counters: what changed, since when, with a bounded error rate."""

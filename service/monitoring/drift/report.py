@@ -1,0 +1,218 @@
+"""What the detector's state means in the units of the REST contract."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from service.monitoring.counts import ModelCounts
+from service.monitoring.drift.budget import LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
+from service.monitoring.drift.kind import DriftKind
+from service.monitoring.drift.reference import QuantityReference, Reference
+from service.monitoring.drift.state import DriftState, QuantityState
+from service.monitoring.drift.window_test import DriftThresholds, WindowSums, shift_z
+from service.monitoring.histogram import HistogramCounts
+from service.monitoring.statistics import MILLISECONDS
+from service.monitoring.window import Window
+
+_SHAPE_HIGH = 0.2
+
+
+class DriftStatus(StrEnum):
+    """Whether there is drift, or why nothing is said."""
+
+    OK = "ok"
+    DRIFT = "drift"
+    INSUFFICIENT_DATA = "insufficient_data"
+    NO_BASELINE = "no_baseline"
+
+
+class Severity(StrEnum):
+    """The seed's two words."""
+
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """One kind of drift, with the effect over the drift window."""
+
+    kind: DriftKind
+    severity: Severity
+    measure: float | None
+    """z, variance ratio, or distance, as the kind has it."""
+    baseline: float | None
+    """The number of the baseline that the effect is held against; None for a shape."""
+    current: float | None
+    effect: float
+    """Relative change of the mean or of the variance; total variation distance of the shape."""
+    log_evidence: float
+    log_evidence_threshold: float
+    since: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """The answer for one model."""
+
+    model_name: str
+    status: DriftStatus
+    drifts: Sequence[Drift]
+    counts: ModelCounts
+    """Over the drift window."""
+    window: Window
+    log_evidence: float | None
+    """Greatest of both quantities; None before the first tick."""
+    commissioning: bool
+    """Whether the wander is not known and the zone therefore wide."""
+
+    @property
+    def observations(self) -> int:
+        """Predictions in the window."""
+        return round(self.counts.predictions.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Side:
+    """One quantity of a report."""
+
+    reference: QuantityReference
+    state: QuantityState
+    seen: HistogramCounts
+    scale: float
+    z_high: float
+
+
+def report(
+    model_name: str,
+    reference: Reference | None,
+    state: DriftState | None,
+    *,
+    counts: ModelCounts,
+    window: Window,
+    thresholds: DriftThresholds,
+) -> DriftReport:
+    """Describe what a state says.
+
+    Args:
+        model_name: Whose state.
+        reference: What is normal; None where there is no baseline.
+        state: After the last tick; None before the first.
+        counts: Of the model over the drift window.
+        window: That window.
+        thresholds: Of the severities.
+    """
+    drifts: list[Drift] = []
+    decided = counts.predictions.count >= thresholds.min_predictions
+    if reference is not None and state is not None and decided:
+        sides = [
+            _Side(
+                reference=reference.predictions,
+                state=state.quantities[0],
+                seen=counts.predictions,
+                scale=1.0,
+                z_high=thresholds.mean_z_high,
+            )
+        ]
+        if reference.latency is not None:
+            sides.append(
+                _Side(
+                    reference=reference.latency,
+                    state=state.quantities[1],
+                    seen=counts.durations,
+                    scale=MILLISECONDS,
+                    z_high=thresholds.latency_z_high,
+                )
+            )
+        drifts = [drift for side in sides for drift in _drifts(side, window, thresholds)]
+    return DriftReport(
+        model_name=model_name,
+        status=_status(reference, drifts, decided=decided),
+        drifts=drifts,
+        counts=counts,
+        window=window,
+        log_evidence=None
+        if state is None
+        else max(quantity.log_evidence for quantity in state.quantities),
+        commissioning=reference is not None and reference.predictions.commissioning,
+    )
+
+
+def _status(reference: Reference | None, drifts: Sequence[Drift], *, decided: bool) -> DriftStatus:
+    if reference is None:
+        return DriftStatus.NO_BASELINE
+    if not decided:
+        return DriftStatus.INSUFFICIENT_DATA
+    return DriftStatus.DRIFT if drifts else DriftStatus.OK
+
+
+def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Drift]:
+    state = side.state
+    since = {kind: window.start for kind, _ in state.window_kinds}
+    threshold = dict.fromkeys(since, WINDOW_LOG_THRESHOLD)
+    if state.active is not None:
+        since[state.active.kind] = state.active.since
+        threshold[state.active.kind] = LOG_THRESHOLD
+    if not since:
+        return []
+    sums = state.window[:, 1:].sum(axis=0)
+    windows = WindowSums(
+        count=sums[None, 0], sums=sums[None, 1], squares=sums[None, 2], bets=sums[None, 3:]
+    )
+    z = float(shift_z(side.reference, windows, thresholds.window_seconds)[0])
+    ratio = float(windows.variance_ratio[0])
+    shift = float(windows.shift[0]) * side.reference.course.std / side.reference.course.mean
+    found = []
+    for kind in DriftKind:
+        if kind not in since:
+            continue
+        measure, baseline, current, effect, high = _effect(
+            side, kind, z=z, ratio=ratio, shift=shift, thresholds=thresholds
+        )
+        found.append(
+            Drift(
+                kind=kind,
+                severity=Severity.HIGH if high else Severity.MEDIUM,
+                measure=measure,
+                baseline=baseline,
+                current=current,
+                effect=effect,
+                log_evidence=state.log_evidence,
+                log_evidence_threshold=threshold[kind],
+                since=since[kind],
+            )
+        )
+    return found
+
+
+def _effect(
+    side: _Side,
+    kind: DriftKind,
+    *,
+    z: float,
+    ratio: float,
+    shift: float,
+    thresholds: DriftThresholds,
+) -> tuple[float | None, float | None, float | None, float, bool]:
+    course, seen = side.reference.course, side.seen
+    if kind is DriftKind.VARIANCE_CHANGE:
+        most = thresholds.variance_ratio_high
+        return ratio, course.std, seen.std, ratio - 1, ratio >= most or ratio <= 1 / most
+    if kind is DriftKind.SHAPE_CHANGE:
+        distance = _distance(side)
+        return distance, None, None, distance or 0.0, (distance or 0.0) >= _SHAPE_HIGH
+    current = None if seen.mean is None else seen.mean * side.scale
+    return abs(z), course.mean * side.scale, current, shift, abs(z) > side.z_high
+
+
+def _distance(side: _Side) -> float | None:
+    law, count = side.reference.course.law, side.seen.count
+    if law is None or not count or len(law) != len(side.seen.cumulative):
+        return None
+    found = np.diff(side.seen.cumulative, prepend=0.0) / count
+    distance = float(np.abs(found - law).sum() / 2)
+    return distance if math.isfinite(distance) else None

@@ -1,0 +1,172 @@
+"""Runs the drift detector of every model, and remembers its state with each tick."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from service.monitoring.baseline import Baseline
+from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
+from service.monitoring.counts import counts_of_version
+from service.monitoring.drift.detector import DriftDetector
+from service.monitoring.drift.reference import Reference
+from service.monitoring.drift.report import DriftReport, report
+from service.monitoring.drift.state import DriftState
+from service.monitoring.drift.ticks import TICK_SECONDS, Ticks
+from service.monitoring.drift.window_test import DriftThresholds
+from service.monitoring.monitor import Source
+from service.monitoring.snapshot import Snapshot
+from service.sources.active_baselines import ActiveBaselines
+from service.state.baselines import BaselineRevision
+from service.state.keyed import KeyedValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Prepared:
+    """A detector for one baseline."""
+
+    key: str
+    reference: Reference | None
+    detector: DriftDetector | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSight:
+    """What one tick said about one model, for the gauges."""
+
+    report: DriftReport
+    version: str
+    log_evidence: Mapping[str, float]
+    """By channel."""
+
+
+class DriftWatch:
+    """The detectors of one scope."""
+
+    def __init__(
+        self,
+        *,
+        values: KeyedValues,
+        scope: str,
+        source: Source,
+        baselines: ActiveBaselines,
+        materiality: float,
+        thresholds: DriftThresholds,
+    ) -> None:
+        self._values = values
+        self._scope = scope
+        self._source = source
+        self._baselines = baselines
+        self._materiality = materiality
+        self._thresholds = thresholds
+        self._prepared: dict[str, _Prepared] = {}
+
+    def advance(self, now: Snapshot) -> list[DriftSight]:
+        """Fold what happened since the last tick into every model's state."""
+        return [
+            sight
+            for model, version in self._baselines.models.items()
+            if (sight := self._advance(model, version, now)) is not None
+        ]
+
+    def report(self, model: str) -> DriftReport:
+        """Describe the drift of a model as of its last tick.
+
+        Raises:
+            KeyError: The model is not served.
+        """
+        prepared = self._for(model, self._baselines.of(model))
+        return self._report(model, prepared, self._load(model, prepared), self._source.snapshot())
+
+    def reports(self, now: Snapshot) -> Mapping[str, DriftReport]:
+        """Describe the drift of every model that is served, as of its last tick."""
+        return {
+            model: self._report(model, prepared, self._load(model, prepared), now)
+            for model in self._baselines.models
+            for prepared in (self._for(model, self._baselines.of(model)),)
+        }
+
+    def _advance(self, model: str, version: str, now: Snapshot) -> DriftSight | None:
+        prepared = self._for(model, self._baselines.of(model))
+        if prepared.detector is None:
+            return None
+        state = self._load(model, prepared) or prepared.detector.start()
+        seconds = TICK_SECONDS if state.time is None else now.at - state.time
+        window = self._source.window(seconds, until=now)
+        counts = counts_of_version(window.increases, model, version)
+        if counts is None or not len(counts.predictions.bounds):
+            return None
+        state, _ = prepared.detector.advance(state, Ticks.of(counts, end=now.at))
+        self._values.save(self._scope, _name(model), state.to_json().encode())
+        return DriftSight(
+            report=self._report(model, prepared, state, now),
+            version=version,
+            log_evidence=prepared.detector.log_evidence_by_channel(state),
+        )
+
+    def _report(
+        self, model: str, prepared: _Prepared, state: DriftState | None, now: Snapshot
+    ) -> DriftReport:
+        window = self._source.window(self._thresholds.window_seconds, until=now)
+        version = self._baselines.models[model]
+        counts = counts_of_version(window.increases, model, version)
+        if counts is None:
+            # All series of a served model exist from the start; before that nothing happened.
+            raise KeyError(model)
+        return report(
+            model,
+            prepared.reference,
+            state,
+            counts=counts,
+            window=window,
+            thresholds=self._thresholds,
+        )
+
+    def _load(self, model: str, prepared: _Prepared) -> DriftState | None:
+        content = self._values.load(self._scope, _name(model))
+        if content is None:
+            return None
+        try:
+            state = DriftState.from_json(content.decode())
+        except ValueError:
+            # Written by another version of the service: a fresh start beats no detector.
+            return None
+        return state if state.key == prepared.key else None
+
+    def _for(self, model: str, revision: BaselineRevision) -> _Prepared:
+        baseline = revision.baseline
+        key = "/".join(
+            (
+                baseline.model_version,
+                str(revision.revision),
+                baseline.created_at.isoformat(),
+                str(self._materiality),
+            )
+        )
+        known = self._prepared.get(model)
+        if known is None or known.key != key:
+            known = self._prepare(key, baseline)
+            self._prepared[model] = known
+        return known
+
+    def _prepare(self, key: str, baseline: Baseline) -> _Prepared:
+        try:
+            reference = Reference.of(_fitting(baseline), materiality=self._materiality)
+        except ValueError:
+            return _Prepared(key=key, reference=None, detector=None)
+        detector = DriftDetector(reference, key=key, thresholds=self._thresholds)
+        return _Prepared(key=key, reference=reference, detector=detector)
+
+
+def _fitting(baseline: Baseline) -> Baseline:
+    """Fall back on moments where the buckets were others when the baseline was taken."""
+    predictions, latency = baseline.predictions, baseline.latency
+    if predictions is not None and not np.array_equal(predictions.bounds, PREDICTION_BOUNDS):
+        baseline = replace(baseline, predictions=None, prediction_wander=None)
+    if latency is not None and not np.array_equal(latency.bounds, LATENCY_BOUNDS):
+        baseline = replace(baseline, latency=None, latency_wander=None)
+    return baseline
+
+
+def _name(model: str) -> str:
+    return f"drift:{model}"

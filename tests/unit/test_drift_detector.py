@@ -1,0 +1,466 @@
+"""The detector: silent on what is normal, quick on what is not, the same after a restart."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drift_traffic import (
+    MEAN,
+    MIDNIGHT,
+    NORMAL,
+    STD,
+    Traffic,
+    captured,
+    four_numbers,
+    joined,
+    traffic,
+)
+
+from service.monitoring.buckets import PREDICTION_BOUNDS
+from service.monitoring.drift.bank import Bank
+from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD
+from service.monitoring.drift.detector import DriftDetector, Evidence
+from service.monitoring.drift.kind import DriftKind
+from service.monitoring.drift.part import PartTicks
+from service.monitoring.drift.reference import Reference
+from service.monitoring.drift.state import DriftState
+from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Ticks
+
+TOMORROW = MIDNIGHT + 86_400
+MUTED_LATENCY = 10.0
+
+
+@pytest.fixture(scope="module")
+def known() -> Reference:
+    return Reference.of(captured(traffic(5760, seed=1)), materiality=0.01)
+
+
+@pytest.fixture(scope="module")
+def wandering() -> Reference:
+    return Reference.of(captured(traffic(5760, seed=2, wander=0.01)), materiality=0.01)
+
+
+def detector(reference: Reference) -> DriftDetector:
+    return DriftDetector(reference, key="1")
+
+
+def judged(reference: Reference, ticks: Ticks) -> Evidence:
+    fresh = detector(reference)
+    return fresh.advance(fresh.start(), ticks)[1]
+
+
+def first(evidence: Evidence) -> tuple[int, DriftKind]:
+    return evidence.alarms[0].tick, evidence.alarms[0].kind
+
+
+# --- the e-values ---------------------------------------------------------------------------
+
+
+def test_an_increment_of_the_mean_channel_matches_a_hand_computed_case(known: Reference) -> None:
+    # One cell: upwards, size 0.2, zone 0.02, no wander. N = 100, Z = 30, H about 0 = 120.
+    bank = Bank.of(known.predictions)
+    cell = int(np.flatnonzero((bank.channel == 0) & (bank.side > 0))[0])
+    bank = replace(
+        bank,
+        size=np.full_like(bank.size, 0.2),
+        zone=np.full_like(bank.zone, 0.02),
+    )
+    nothing = np.zeros((1, len(known.predictions.zones)))
+    sums = nothing.copy()
+    sums[0, 0] = 30.0
+
+    found = bank.log_factors(
+        count=np.array([100.0]),
+        sums=sums,
+        squares=np.array([120.0]),
+        predicted=nothing,
+        doubt=nothing,
+    )
+
+    tilt = 0.2 / 1.02
+    about = 120 - 2 * 0.02 * 30 + 0.02**2 * 100
+    expected = tilt * (30 - 100 * 0.02) - tilt**2 / 6 * (about + 2 * 100 * 1.02)
+    assert found[0, cell] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("mean", [MEAN * 0.99, MEAN, MEAN * 1.01])
+def test_no_cell_gains_on_average_while_the_mean_is_within_its_zone(
+    known: Reference, mean: float
+) -> None:
+    factors = factors_of(known, Traffic(mean=mean, std=STD * mean / MEAN))
+
+    error = factors.std(axis=0) / math.sqrt(len(factors))
+    assert (factors.mean(axis=0) <= 1 + 4 * error).all()
+
+
+def test_some_cell_gains_on_average_once_the_mean_has_left_its_zone(known: Reference) -> None:
+    factors = factors_of(known, Traffic(mean=MEAN * 1.05))
+
+    error = factors.std(axis=0) / math.sqrt(len(factors))
+    assert (factors.mean(axis=0) > 1 + 4 * error).any()
+
+
+def test_no_cell_gains_on_average_while_the_mean_wanders_as_it_did(wandering: Reference) -> None:
+    ticks = traffic(5760, seed=77, start=TOMORROW, wander=0.01)
+    part = detector(wandering)._parts[0]  # noqa: SLF001 - its increments are the claim
+    seen = wandering.predictions.course.standardise(ticks.time, ticks.predictions)
+    _, _, _, factors = part._factors(  # noqa: SLF001
+        part.start(),
+        part_ticks(ticks),
+        seen,
+    )
+
+    smooth = factors[:, : len(Bank.of(wandering.predictions).channel)]
+    error = smooth.std(axis=0) / math.sqrt(len(smooth))
+    assert (smooth.mean(axis=0) <= 1 + 4 * error).all()
+
+
+def test_evidence_of_an_empty_tick_grows_by_the_ticks_that_it_stands_for(known: Reference) -> None:
+    def empty(quantity: Aggregates) -> Aggregates:
+        return replace(
+            quantity, buckets=quantity.buckets * 0, total=np.zeros(2), squares=np.zeros(2)
+        )
+
+    some = traffic(2, seed=3)
+    ticks = Ticks(
+        time=np.array([MIDNIGHT, MIDNIGHT + 4 * TICK_SECONDS]),
+        predictions=empty(some.predictions),
+        latency=empty(some.latency),
+    )
+
+    state, _ = detector(known).advance(detector(known).start(), ticks)
+
+    # No bet was settled: R = 1 after the first, 1 + 4 after the second.
+    smooth = state.quantities[0].cells[: len(Bank.of(known.predictions).channel)]
+    assert smooth.tolist() == [5.0] * len(smooth)
+
+
+# --- silence --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_two_normal_days_raise_nothing(known: Reference, seed: int) -> None:
+    assert not judged(known, traffic(11_520, seed=seed, start=TOMORROW)).alarms
+
+
+@pytest.mark.parametrize("seed", [21, 22, 23])
+def test_two_days_of_a_wander_that_was_measured_raise_nothing(
+    wandering: Reference, seed: int
+) -> None:
+    ticks = traffic(11_520, seed=seed, start=TOMORROW, wander=0.01)
+
+    assert not judged(wandering, ticks).alarms
+
+
+def test_the_same_wander_alarms_where_the_baseline_did_not_have_it(known: Reference) -> None:
+    ticks = traffic(11_520, seed=21, start=TOMORROW, wander=0.03)
+
+    assert judged(known, ticks).alarms
+
+
+@pytest.mark.parametrize("factor", [0.995, 1.005])
+def test_a_shift_of_half_a_percent_is_immaterial_at_500_million_predictions(factor: float) -> None:
+    reference = Reference.of(captured(exact_traffic(400, 1.0)), materiality=0.01)
+
+    evidence = judged(reference, exact_traffic(200, factor, start=TOMORROW))
+
+    assert not evidence.alarms
+    assert evidence.log_evidence.max() < 10
+
+
+def test_a_shift_of_three_percent_is_material_at_once_at_that_traffic() -> None:
+    reference = Reference.of(captured(exact_traffic(400, 1.0)), materiality=0.01)
+
+    assert first(judged(reference, exact_traffic(5, 1.03, start=TOMORROW))) == (
+        0,
+        DriftKind.MEAN_SHIFT,
+    )
+
+
+# --- what is wrong, and how soon ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "within"),
+    [
+        (Traffic(mean=MEAN * 1.1, std=STD * 1.1), DriftKind.MEAN_SHIFT, 12),
+        (Traffic(mean=MEAN * 0.9, std=STD * 0.9), DriftKind.MEAN_SHIFT, 12),
+        (Traffic(std=STD * math.sqrt(1.5)), DriftKind.VARIANCE_CHANGE, 10),
+        (Traffic(std=STD * math.sqrt(0.5)), DriftKind.VARIANCE_CHANGE, 10),
+        (Traffic(latency=0.0456 * 1.1), DriftKind.LATENCY_ANOMALY, 12),
+    ],
+)
+@pytest.mark.parametrize("seed", [31, 32])
+def test_a_change_is_found_soon_and_called_by_its_name(
+    known: Reference, what: Traffic, kind: DriftKind, within: int, seed: int
+) -> None:
+    before = traffic(200, seed=seed, start=TOMORROW)
+
+    evidence = judged(known, joined(before, traffic(60, what, seed=seed + 100)))
+
+    tick, named = first(evidence)
+    assert 200 <= tick < 200 + within
+    assert named is kind
+    assert evidence.alarms[0].since == pytest.approx(before.time[-1], abs=10 * TICK_SECONDS)
+
+
+def test_a_law_of_the_same_moments_but_another_shape_is_a_shape_change(known: Reference) -> None:
+    ticks = traffic(40, seed=41, start=TOMORROW)
+    bimodal = np.random.default_rng(41).choice([0.011, 0.035], size=(40, 300))
+    scores = bimodal * np.exp(0.02 * np.random.default_rng(42).standard_normal((40, 300)))
+    counts = np.stack(
+        [
+            np.bincount(
+                np.searchsorted(PREDICTION_BOUNDS, row), minlength=len(PREDICTION_BOUNDS) + 1
+            )
+            for row in scores
+        ]
+    )
+    strange = replace(
+        ticks,
+        predictions=Aggregates(
+            total=scores.sum(axis=1),
+            squares=(scores**2).sum(axis=1),
+            buckets=counts.astype(np.float64),
+            bounds=np.asarray(PREDICTION_BOUNDS),
+        ),
+    )
+
+    tick, kind = first(judged(known, strange))
+    assert tick < 3
+    assert kind is DriftKind.SHAPE_CHANGE
+
+
+def test_a_ripple_between_neighbouring_buckets_is_found(known: Reference) -> None:
+    ticks = traffic(80, seed=51, start=TOMORROW)
+    rng = np.random.default_rng(52)
+    buckets = ticks.predictions.buckets.copy()
+    # A fifth of every second bucket moves to its neighbour.
+    for low in range(8, 24, 2):
+        moved = rng.binomial(buckets[:, low].astype(int), 0.2)
+        buckets[:, low] -= moved
+        buckets[:, low + 1] += moved
+    rippled = replace(ticks, predictions=replace(ticks.predictions, buckets=buckets))
+
+    evidence = judged(known, rippled)
+
+    assert evidence.alarms
+    assert evidence.alarms[0].tick < 40
+
+
+def test_ten_percent_stands_out_from_a_wander(wandering: Reference) -> None:
+    before = traffic(400, seed=61, start=TOMORROW, wander=0.01)
+    after = traffic(100, Traffic(mean=MEAN * 1.1, std=STD * 1.1), seed=62, wander=0.01)
+
+    tick, kind = first(judged(wandering, joined(before, after)))
+
+    assert 400 <= tick < 430
+    assert kind is DriftKind.MEAN_SHIFT
+
+
+# --- four numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        (Traffic(mean=2 * MEAN, per_tick=20), DriftKind.MEAN_SHIFT),
+        (Traffic(mean=MEAN / 2, std=STD / 2, per_tick=20), DriftKind.MEAN_SHIFT),
+        (Traffic(std=2 * STD, per_tick=20), DriftKind.VARIANCE_CHANGE),
+        (Traffic(latency=2 * 0.0456, per_tick=20), DriftKind.LATENCY_ANOMALY),
+    ],
+)
+@pytest.mark.parametrize("seed", [71, 72, 73])
+def test_a_gross_change_shows_within_a_few_hundred_predictions_of_four_numbers(
+    what: Traffic, kind: DriftKind, seed: int
+) -> None:
+    reference = Reference.of(four_numbers(), materiality=0.01)
+
+    evidence = judged(reference, traffic(60, what, seed=seed))
+
+    tick, named = first(evidence)
+    assert (tick + 1) * 20 <= 1000
+    assert named is kind
+
+
+def test_nothing_is_decided_under_a_hundred_predictions() -> None:
+    reference = Reference.of(four_numbers(), materiality=0.01)
+    monstrous = traffic(8, Traffic(mean=8 * MEAN, latency=1.0, per_tick=20), seed=74)
+
+    evidence = judged(reference, monstrous)
+
+    assert evidence.log_evidence[1].min() > LOG_THRESHOLD
+    assert {alarm.tick for alarm in evidence.alarms} == {4}
+
+
+def test_a_normal_day_is_silent_against_four_numbers() -> None:
+    reference = Reference.of(four_numbers(), materiality=0.01)
+
+    assert not judged(reference, traffic(5760, seed=81, wander=0.01)).alarms
+
+
+# --- the fold -------------------------------------------------------------------------------
+
+
+def test_tick_by_tick_with_restarts_is_bit_for_bit_the_same_as_all_at_once(
+    wandering: Reference,
+) -> None:
+    changed = traffic(150, Traffic(mean=MEAN * 1.07, latency=0.055), seed=91, wander=0.01)
+    ticks = joined(traffic(250, seed=92, start=TOMORROW, wander=0.01), changed)
+    whole, at_once = detector(wandering).advance(detector(wandering).start(), ticks)
+
+    state, alarms, evidence = detector(wandering).start(), [], []
+    for t in range(len(ticks)):
+        state = DriftState.from_json(state.to_json())
+        state, one = detector(wandering).advance(state, ticks.part(slice(t, t + 1)))
+        evidence.append(one.log_evidence[0])
+        alarms += [replace(alarm, tick=t) for alarm in one.alarms]
+
+    assert alarms == at_once.alarms
+    assert alarms
+    assert np.array_equal(np.stack(evidence), at_once.log_evidence)
+    assert state.to_json() == whole.to_json()
+    assert len(state.to_json()) < 64_000
+
+
+def test_merged_ticks_alarm_no_later_than_a_merged_tick_after_single_ones(known: Reference) -> None:
+    ticks = joined(
+        traffic(200, seed=101, start=TOMORROW),
+        traffic(80, Traffic(mean=MEAN * 1.06, std=STD * 1.06), seed=102),
+    )
+    single, _ = first(judged(known, ticks))
+
+    merged, kind = first(judged(known, merged_by_four(ticks)))
+
+    assert 0 <= (merged + 1) * 4 - (single + 1) <= 6
+    assert kind is DriftKind.MEAN_SHIFT
+
+
+def test_ticks_that_were_folded_before_change_nothing(known: Reference) -> None:
+    ticks = traffic(50, seed=111, start=TOMORROW)
+    state, _ = detector(known).advance(detector(known).start(), ticks)
+
+    again, evidence = detector(known).advance(state, ticks)
+
+    assert again.to_json() == state.to_json()
+    assert len(evidence.log_evidence) == 0
+
+
+def test_another_version_or_baseline_begins_anew(known: Reference) -> None:
+    drifted = traffic(30, Traffic(mean=MEAN * 1.3), seed=121, start=TOMORROW)
+    state, _ = detector(known).advance(detector(known).start(), drifted)
+    normal = traffic(1, seed=122, start=TOMORROW + 3600)
+
+    after, evidence = DriftDetector(known, key="2").advance(state, normal)
+
+    assert state.quantities[0].active is not None
+    assert after.quantities[0].active is None
+    assert evidence.log_evidence[0, 0] < 3
+
+
+def test_a_state_of_another_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="format"):
+        DriftState.from_json('{"format": 0}')
+    with pytest.raises(ValueError, match="not a drift state"):
+        DriftState.from_json('{"format": 1}')
+
+
+# --- the latch ------------------------------------------------------------------------------
+
+
+def test_an_alarm_stands_until_the_evidence_has_been_low_for_a_quarter_of_an_hour(
+    known: Reference,
+) -> None:
+    ticks = joined(
+        traffic(20, Traffic(mean=MEAN * 1.2, std=STD * 1.2), seed=131, start=TOMORROW),
+        traffic(400, seed=132),
+    )
+    fold, state = detector(known), detector(known).start()
+    active = []
+    for t in range(len(ticks)):
+        state, _ = fold.advance(state, ticks.part(slice(t, t + 1)))
+        active.append(state.quantities[0].active is not None)
+
+    began, ended = active.index(True), len(active) - active[::-1].index(True)
+    assert began < 5
+    assert all(active[began:ended])
+    assert 20 + CLEAR_TICKS - 1 <= ended < 400
+    assert not any(active[ended:])
+
+
+def test_an_alarm_that_stands_is_raised_once(known: Reference) -> None:
+    ticks = traffic(300, Traffic(mean=MEAN * 1.1, std=STD * 1.1), seed=141, start=TOMORROW)
+
+    evidence = judged(known, ticks)
+
+    assert [alarm.kind for alarm in evidence.alarms if not alarm.renamed] == [DriftKind.MEAN_SHIFT]
+    assert evidence.alarms[0].log_evidence >= LOG_THRESHOLD
+
+
+# --- helpers of this file -------------------------------------------------------------------
+
+
+def part_ticks(ticks: Ticks) -> PartTicks:
+    return PartTicks(
+        time=ticks.time, elapsed=np.ones(len(ticks)), quantity=ticks.predictions, begin=0
+    )
+
+
+def factors_of(reference: Reference, what: Traffic) -> np.ndarray:
+    ticks = traffic(6000, replace(what, per_tick=100), seed=7, start=TOMORROW)
+    seen = reference.predictions.course.standardise(ticks.time, ticks.predictions)
+    bank = Bank.of(reference.predictions)
+    nothing = np.zeros_like(seen.sums)
+    return np.exp(
+        bank.log_factors(
+            count=seen.count,
+            sums=seen.sums,
+            squares=seen.squares,
+            predicted=nothing,
+            doubt=nothing,
+        )
+    )
+
+
+def merged_by_four(ticks: Ticks) -> Ticks:
+    def merged(quantity: Aggregates) -> Aggregates:
+        return Aggregates(
+            total=quantity.total.reshape(-1, 4).sum(axis=1),
+            squares=quantity.squares.reshape(-1, 4).sum(axis=1),
+            buckets=quantity.buckets.reshape(-1, 4, quantity.buckets.shape[1]).sum(axis=1),
+            bounds=quantity.bounds,
+        )
+
+    return Ticks(
+        time=ticks.time[3::4],
+        predictions=merged(ticks.predictions),
+        latency=merged(ticks.latency),
+    )
+
+
+def exact_traffic(ticks: int, factor: float, start: float = MIDNIGHT) -> Ticks:
+    """2.6 million predictions a tick, without sampling noise: one drawn sample, scaled."""
+    sample = traffic(1, replace(NORMAL, per_tick=400_000), seed=5)
+    scores = np.random.default_rng(6).standard_normal(400_000)
+    square = math.log1p((STD / MEAN) ** 2)
+    scores = factor * MEAN * np.exp(math.sqrt(square) * scores - square / 2)
+    buckets = np.bincount(
+        np.searchsorted(PREDICTION_BOUNDS, scores), minlength=len(PREDICTION_BOUNDS) + 1
+    )
+    many, one = 6.5, np.ones((ticks, 1))
+    return Ticks(
+        time=start + TICK_SECONDS * np.arange(1.0, ticks + 1),
+        predictions=Aggregates(
+            total=np.full(ticks, many * scores.sum()),
+            squares=np.full(ticks, many * (scores**2).sum()),
+            buckets=one * (many * buckets),
+            bounds=np.asarray(PREDICTION_BOUNDS),
+        ),
+        latency=replace(
+            sample.latency,
+            total=np.repeat(sample.latency.total, ticks),
+            squares=np.repeat(sample.latency.squares, ticks),
+            buckets=np.repeat(sample.latency.buckets, ticks, axis=0),
+        ),
+    )

@@ -1,0 +1,197 @@
+"""What is normal: daily course, wander, zones, and a baseline that keeps them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drift_traffic import MEAN, MIDNIGHT, STD, captured, four_numbers, traffic
+
+from service.monitoring.baseline import Baseline
+from service.monitoring.buckets import PREDICTION_BOUNDS
+from service.monitoring.drift.bank import Bank
+from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.channels import channel_functions
+from service.monitoring.drift.course import Standardised
+from service.monitoring.drift.kalman import wander_filter
+from service.monitoring.drift.profile import fit
+from service.monitoring.drift.recent import RecentSums
+from service.monitoring.drift.reference import Reference
+from service.monitoring.drift.rolling import roll
+from service.monitoring.drift.wander import Autoregression, measure
+
+HOURS = np.arange(24) + 0.5
+
+
+def test_the_promise_is_one_percent_in_thirty_days() -> None:
+    # 172,800 ticks over 0.9 % for the sequential route; the window tests have the rest.
+    assert pytest.approx(math.log(172_800 / 0.009)) == LOG_THRESHOLD
+
+
+def test_a_course_of_noise_is_a_flat_line() -> None:
+    values = 5 + 0.1 * np.random.default_rng(1).standard_normal(24)
+
+    profile = fit(values, np.full(24, 0.1))
+
+    assert profile.flat
+    assert profile.at(np.array([MIDNIGHT]))[0] == pytest.approx(values.mean())
+
+
+def test_a_sine_is_fitted_between_the_hours_as_well_as_at_them() -> None:
+    # The mean over an hour of a sine is the sine at its middle, damped by sin(x)/x.
+    damped = np.sin(math.pi / 24) / (math.pi / 24)
+    values = 1 + 0.15 * damped * np.sin(2 * math.pi * HOURS / 24)
+
+    profile = fit(values, np.full(24, 1e-3))
+
+    time = np.asarray(MIDNIGHT + np.linspace(0, 86_400, 1000), dtype=np.float64)
+    truth = 1 + 0.15 * np.sin(2 * math.pi * (time % 86_400) / 86_400)
+    assert profile.parameters == 3
+    assert np.abs(profile.at(time) - truth).max() < 1e-4
+
+
+def test_steps_that_no_few_harmonics_follow_become_straight_lines() -> None:
+    values = np.where(HOURS < 12, 1.0, 2.0)
+
+    profile = fit(values, np.full(24, 1e-3))
+
+    assert profile.parameters == 24
+    middles = np.asarray(MIDNIGHT + HOURS * 3600, dtype=np.float64)
+    assert profile.at(middles) == pytest.approx(values, abs=1e-9)
+
+
+def test_hours_without_traffic_are_filled_from_the_others() -> None:
+    values = np.full(24, 3.0)
+    values[5:9] = np.nan
+
+    assert fit(values, np.full(24, 0.1)).at(np.array([MIDNIGHT + 7 * 3600])) == pytest.approx(3.0)
+
+
+def test_an_autoregression_is_recognised_and_white_noise_is_not() -> None:
+    rng = np.random.default_rng(2)
+    slow = np.zeros(40_000)
+    for t in range(1, len(slow)):
+        slow[t] = 0.975 * slow[t - 1] + 0.02 * math.sqrt(1 - 0.975**2) * rng.standard_normal()
+    noise = rng.standard_normal((40_000, 2)) / math.sqrt(300)
+    means = noise + np.stack([slow, np.zeros(40_000)], axis=1)
+
+    wander = measure(15.0 * np.arange(40_000.0), np.full(40_000, 300.0), means)
+
+    assert wander is not None
+    fitted = wander.fitted()
+    assert math.sqrt(fitted.variance[0]) == pytest.approx(0.02, rel=0.15)
+    assert fitted.seconds[0] == pytest.approx(600, rel=0.3)
+    assert fitted.variance[1] == 0
+
+
+def test_the_variance_of_a_mean_tends_to_the_long_run_variance() -> None:
+    wander = Autoregression(variance=np.array([4.0]), seconds=np.array([600.0]))
+
+    assert wander.variance_of_mean(1.0)[0] == pytest.approx(4.0, rel=1e-3)
+    # 2 * variance * seconds / span
+    assert wander.variance_of_mean(6e6)[0] == pytest.approx(4.0 * 2 * 600 / 6e6, rel=1e-3)
+
+
+def test_channels_have_mean_0_and_variance_1_and_keep_the_moments_below_theirs() -> None:
+    ticks = traffic(200, seed=3)
+    law = ticks.predictions.buckets.sum(axis=0)
+    law /= law.sum()
+
+    functions = channel_functions(law, np.asarray(PREDICTION_BOUNDS), 3)
+
+    assert law @ functions == pytest.approx(np.zeros(3), abs=1e-9)
+    assert law @ functions**2 == pytest.approx(np.ones(3))
+    middle = np.sqrt(np.asarray(PREDICTION_BOUNDS)[1:] * np.asarray(PREDICTION_BOUNDS)[:-1])
+    inner = law[1:-1]
+    spread, skew = functions[1:-1, 1], functions[1:-1, 2]
+    assert abs(inner @ (spread * middle)) < 0.02 * STD
+    assert abs(inner @ (skew * middle)) < 0.02 * STD
+    assert abs(inner @ (skew * middle**2)) < 0.1 * STD**2
+
+
+def test_few_buckets_leave_few_channels() -> None:
+    law = np.array([0.5, 0.5, 0.0])
+
+    assert channel_functions(law, np.array([0.1, 0.2]), 3).shape == (3, 1)
+
+
+def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows() -> None:
+    reference = Reference.of(captured(traffic(5760, seed=4, wander=0.01)), materiality=0.01)
+    bank = Bank.of(reference.predictions)
+    channels = len(bank.wander)
+    std = math.sqrt(bank.wander[0])
+
+    def level_after(shift: float) -> float:
+        seen = Standardised(
+            count=np.full(500, 300.0),
+            sums=np.full((500, channels), 300.0 * shift),
+            squares=np.full(500, 300.0),
+        )
+        level, _, _ = wander_filter(
+            bank, np.zeros(channels), bank.wander.copy(), seen, np.ones(500)
+        )
+        return float(level[0])
+
+    assert 0.2 * std < level_after(0.5 * std) < 0.45 * std
+    assert level_after(100 * std) < 6.5 * std
+
+
+def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:
+    reference = Reference.of(four_numbers(), materiality=0.01)
+
+    assert reference.predictions.commissioning
+    assert reference.predictions.zones[0] * STD >= 0.1 * MEAN
+    assert not Reference.of(captured(traffic(1000, seed=5)), materiality=0.01).latency.commissioning  # type: ignore[union-attr]
+
+
+def test_a_baseline_keeps_its_wander_to_the_last_bit() -> None:
+    baseline = captured(traffic(1000, seed=6, wander=0.02))
+
+    again = Baseline.from_json(baseline.to_json())
+
+    assert again.prediction_wander is not None
+    assert baseline.prediction_wander is not None
+    assert np.array_equal(
+        again.prediction_wander.autocovariances, baseline.prediction_wander.autocovariances
+    )
+    assert again.to_json() == baseline.to_json()
+
+
+def test_a_baseline_stored_before_wander_was_measured_is_still_read() -> None:
+    import json  # noqa: PLC0415
+
+    content = json.loads(captured(traffic(1000, seed=6)).to_json())
+    del content["prediction_wander"], content["latency_wander"]
+
+    assert Baseline.from_json(json.dumps(content)).prediction_wander is None
+
+
+def test_predictions_that_do_not_vary_are_no_reference() -> None:
+    with pytest.raises(ValueError, match="do not vary"):
+        Reference.of(replace(four_numbers(), std_prediction=0.0), materiality=0.01)
+
+
+def test_recent_sums_hold_every_tick_once_in_little_memory() -> None:
+    recent = RecentSums([])
+    for value in range(1, 1001):
+        recent.add([float(value)])
+
+    since = recent.since()
+
+    assert since[-1].tolist() == [1000.0, 500_500.0]
+    assert since[0].tolist() == [1.0, 1000.0]
+    # The sum since any start is exact, and starts lie at most a third apart.
+    for ticks, total in since:
+        assert total == sum(range(1001 - int(ticks), 1001))
+    ages = since[:, 0]
+    assert (ages[1:] <= 1.34 * ages[:-1] + 1).all()
+    assert sum(len(level) for level in recent.levels) < 60
+
+
+def test_a_window_rolls_by_the_minute() -> None:
+    # One a tick, four ticks a minute, a window of two minutes.
+    time = 15.0 * np.arange(1.0, 13)
+    rows, sums = roll(np.zeros((0, 0)), time, np.ones((12, 1)), 120.0)
+
+    assert sums[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
+    assert rows.tolist() == [[1.0, 4.0], [2.0, 4.0]]
