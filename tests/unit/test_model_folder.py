@@ -194,9 +194,25 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
 
     with pytest.raises(ModelFolderError, match="train again"):
         load_bundle(tmp_path / "logistic")
-    if damage == "missing":
+    if damage == "missing" or name != "metadata.json":
         with pytest.raises(ModelFolderError, match=name):
             load_bundle(tmp_path / "logistic")
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("model.json", "intercept"), ("baseline.json", "mean_prediction")],
+)
+def test_a_file_that_is_readable_but_altered_is_refused_by_its_checksum(
+    tmp_path: Path, name: str, field: str
+) -> None:
+    path = write_bundle(tmp_path, _bundle(_logistic())) / name
+    content = json.loads(path.read_text())
+    content[field] += 0.001
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(ModelFolderError, match=rf"{name} cannot be used: its checksum"):
+        load_bundle(tmp_path / "logistic")
 
 
 def _forge(version_folder: Path, name: str, change: Callable[[dict[str, object]], object]) -> None:
