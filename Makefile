@@ -44,12 +44,7 @@ lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock and requirem
 
 # Compared without hashes: a wheel published later for a pinned version is no change of ours.
 VERSIONS = sed -n 's/^\([a-z].*[^ \\]\) *\\*$$/\1/p'
-lock-bench: $(INSTALLED) ## Measure what monitoring costs (a quarter of an hour)
-	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
-	$(BIN)/python -m benchmarks.monitoring_cost
-	$(BIN)/python -m benchmarks.memory
-
-check: $(INSTALLED)
+lock-check: $(INSTALLED)
 	@$(COMPILE) $(DEV) --constraint requirements.lock | $(VERSIONS) > .venv/lock
 	@$(VERSIONS) requirements.lock | diff - .venv/lock || { echo "requirements.lock is stale: make lock"; exit 1; }
 	@$(COMPILE) --constraint requirements.lock | $(VERSIONS) > .venv/txt

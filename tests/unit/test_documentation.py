@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+import shutil
+import subprocess
 import tomllib
 from enum import StrEnum
 from itertools import pairwise
@@ -178,3 +180,23 @@ def test_the_dependencies_page_lists_the_pins() -> None:
 
     assert sorted(pin.strip("`") for pin, _ in listed) == sorted(pins)
     assert all(reason for _, reason in listed)
+
+
+def test_make_check_runs_every_check_and_no_target_is_defined_twice() -> None:
+    make = shutil.which("make")
+    assert make is not None
+    dry = subprocess.run(
+        [make, "--dry-run", "--always-make", "check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert dry.stderr == ""  # make only warns of a recipe that replaces another
+    for command in ("ruff format --check", "ruff check", "mypy", "lint-imports", "uv pip compile"):
+        assert command in dry.stdout
+    assert re.findall(r"^make (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE) == [
+        "check",
+        "test",
+    ]
