@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 
 from fastapi import FastAPI
 
@@ -16,7 +15,6 @@ from service.api.errors import install_error_handlers
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
-from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.health import HealthPolicy
 from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
@@ -78,22 +76,15 @@ def create_app(
     baselines = ActiveBaselines(
         {name: bundle.baseline for name, bundle in bundles.items()}, state.baselines
     )
+    drift_samples = state.drift_samples(settings.scope)
     drift = DriftWatch(
         values=state.values,
+        samples=drift_samples,
         scope=settings.scope,
         source=source,
         baselines=baselines,
         materiality=settings.materiality,
-        thresholds=DriftThresholds(
-            mean_z=settings.drift_mean_z,
-            mean_z_high=settings.drift_mean_z_high,
-            variance_ratio=settings.drift_variance_ratio,
-            variance_ratio_high=settings.drift_variance_ratio_high,
-            latency_z=settings.drift_latency_z,
-            latency_z_high=settings.drift_mean_z_high,
-            min_predictions=settings.min_predictions,
-            window_seconds=settings.drift_window,
-        ),
+        thresholds=settings.drift_thresholds,
     )
     monitor = Monitor(
         source=source,
@@ -107,6 +98,10 @@ def create_app(
         drift=drift,
     )
 
+    def housekeeping(now: float) -> None:
+        history.thin(now, history_seconds=settings.history)
+        drift_samples.thin(now, history_seconds=settings.history)
+
     job = TickJob(
         drift=drift,
         source=source,
@@ -117,7 +112,7 @@ def create_app(
         lease=f"ticker:{settings.scope}",
         holder=files.worker,
         interval_seconds=settings.snapshot_interval,
-        housekeeping=partial(history.thin, history_seconds=settings.history),
+        housekeeping=housekeeping,
     )
     gauges = JudgementGauges(files)
     ticker = Ticker(job=job, gauges=gauges, baselines=baselines)
@@ -156,7 +151,7 @@ def create_app(
             rehearsal=settings.faults,
         )
     )
-    app.include_router(drift_router(drift, baselines))
+    app.include_router(drift_router(drift, baselines, history_seconds=settings.history))
     app.add_middleware(BodyGate, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
     return app
 

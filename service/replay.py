@@ -1,9 +1,12 @@
-"""`python -m service replay`: what the drift detector would have said about recorded ticks."""
+"""`python -m service replay`: what the drift detector would have said, with other settings too.
+
+Of recorded ticks in files, or of the service's own history.
+"""
 
 import argparse
 import json
+import os
 import sys
-import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,69 +14,112 @@ from typing import Any
 
 import numpy as np
 
+from service.monitoring.baseline import Baseline
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
 from service.monitoring.drift.from_ticks import baseline_from_ticks
 from service.monitoring.drift.reference import Reference
-from service.monitoring.drift.ticks import Aggregates, Ticks
+from service.monitoring.drift.ticks import Ticks
+from service.monitoring.drift.window_test import DriftThresholds
+from service.prediction.model_folder import ModelFolderError, load_models
+from service.settings import InvalidSettingsError, Settings
+from service.sources.active_baselines import ActiveBaselines
+from service.sources.recorded_ticks import recorded_ticks
+from service.state.errors import StateError
+from service.state.store import open_state
+from service.tick_files import UnusableTicksError, read_ticks
 
-MATERIALITY = 0.01
-
-
-class UnusableTicksError(ValueError):
-    """A file of ticks cannot be used; the message names the file and what is wrong."""
+_CANNOT_REPLAY = (InvalidSettingsError, ModelFolderError, StateError, UnusableTicksError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay; returns the exit status."""
-    flags = _parser().parse_args(arguments)
+    parser = _parser()
+    flags = parser.parse_args(arguments)
+    files = flags.reference is not None and flags.ticks is not None
+    if not files and (flags.reference or flags.ticks or flags.start is None):
+        parser.error("give --reference and --ticks, or --from for the service's own history")
     try:
-        reference, ticks = read_ticks(flags.reference), read_ticks(flags.ticks)
-        evidence = replay(reference, ticks, materiality=flags.materiality)
-    except UnusableTicksError as error:
+        settings = Settings.from_environment(os.environ)
+        materiality = settings.materiality if flags.materiality is None else flags.materiality
+        if files:
+            evidence = _replay_files(flags.reference, flags.ticks, materiality)
+        else:
+            end = flags.end or datetime.now(UTC)
+            span = flags.start.timestamp(), end.timestamp()
+            evidence = _replay_history(settings, flags.model, span, materiality)
+    except _CANNOT_REPLAY as error:
         print(f"cannot replay: {error}", file=sys.stderr)
         return 2
-    except ValueError as error:
-        print(f"cannot replay: {flags.reference}: {error}", file=sys.stderr)
-        return 2
-    summary = summary_of(evidence)
-    if flags.json:
-        print(json.dumps(summary, allow_nan=False))
-        return 0
-    most = summary["max_log_evidence"]
-    print(f"{summary['ticks']} ticks, evidence at most {most} of {LOG_THRESHOLD:.2f}")
-    for alarm in summary["alarms"]:
-        at = datetime.fromtimestamp(alarm["time"], tz=UTC).isoformat(timespec="seconds")
-        print(f"{at}  {alarm['type']}  ({alarm['channel']})")
+    _print(evidence, as_json=flags.json)
     return 0
 
 
-def replay(reference: Ticks, ticks: Ticks, *, materiality: float = MATERIALITY) -> Evidence:
+def replay(
+    baseline: Baseline,
+    ticks: Ticks,
+    *,
+    materiality: float,
+    thresholds: DriftThresholds | None = None,
+) -> Evidence:
     """Fold ticks through a fresh detector.
 
     Args:
-        reference: Traffic that was right; the baseline is captured from it.
+        baseline: What is normal.
         ticks: Traffic to judge.
         materiality: Change of the mean, as a share of it, that nobody wants to hear of.
+        thresholds: Of the window test.
 
     Raises:
-        ValueError: The reference cannot be a baseline, or the buckets of the two differ.
+        ValueError: The baseline cannot be used.
     """
-    for mine, theirs in (
-        (ticks.predictions, reference.predictions),
-        (ticks.latency, reference.latency),
-    ):
-        if not np.array_equal(mine.bounds, theirs.bounds):
-            raise ValueError("the ticks have other bucket bounds than the reference")
-    baseline = baseline_from_ticks(
-        reference,
-        model_name="replay",
-        model_version="replay",
-        created_at=datetime.fromtimestamp(float(reference.time[-1]), tz=UTC),
-        created_by="replay",
-    )
-    detector = DriftDetector(Reference.of(baseline, materiality=materiality), key="replay")
+    reference = Reference.of(baseline, materiality=materiality)
+    detector = DriftDetector(reference, key="replay", thresholds=thresholds)
     return detector.advance(detector.start(), ticks)[1]
+
+
+def _replay_files(reference: Path, ticks: Path, materiality: float) -> Evidence:
+    good, seen = read_ticks(reference), read_ticks(ticks)
+    for mine, theirs in ((seen.predictions, good.predictions), (seen.latency, good.latency)):
+        if not np.array_equal(mine.bounds, theirs.bounds):
+            raise UnusableTicksError(f"{ticks} has other bucket bounds than {reference}")
+    try:
+        baseline = baseline_from_ticks(
+            good,
+            model_name="replay",
+            model_version="replay",
+            created_at=datetime.fromtimestamp(float(good.time[-1]), tz=UTC),
+            created_by="replay",
+        )
+        return replay(baseline, seen, materiality=materiality)
+    except ValueError as error:
+        raise UnusableTicksError(f"{reference}: {error}") from error
+
+
+def _replay_history(
+    settings: Settings, model: str | None, span: tuple[float, float], materiality: float
+) -> Evidence:
+    """Replay what the service stored, against the baseline that is in force now."""
+    trained = {name: b.baseline for name, b in load_models(settings.models_dir).items()}
+    if model is None and len(trained) == 1:
+        [model] = trained
+    if model is None or model not in trained:
+        raise UnusableTicksError(f"give --model, one of {', '.join(trained)}")
+    with open_state(settings.state_store) as state:
+        baseline = ActiveBaselines(trained, state.baselines).of(model).baseline
+        history = state.history(settings.scope)
+        ticks = recorded_ticks(history, model, baseline.model_version, *span)
+    if ticks is None:
+        raise UnusableTicksError(
+            f"the history of {settings.scope} has no ticks of {model} "
+            f"version {baseline.model_version} in that span"
+        )
+    try:
+        return replay(
+            baseline, ticks, materiality=materiality, thresholds=settings.drift_thresholds
+        )
+    except ValueError as error:
+        raise UnusableTicksError(f"the baseline of {model}: {error}") from error
 
 
 def summary_of(evidence: Evidence) -> dict[str, Any]:
@@ -98,77 +144,38 @@ def summary_of(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def read_ticks(path: Path) -> Ticks:
-    """Read ticks from an ``.npz`` file.
-
-    Raises:
-        UnusableTicksError: An array is missing or has the wrong shape or content.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {name: np.asarray(arrays[name], dtype=np.float64) for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UnusableTicksError(f"{path}: {error}") from error
-    try:
-        ticks = Ticks(
-            time=content["time"],
-            predictions=_aggregates(content, "prediction"),
-            latency=_aggregates(content, "latency"),
-        )
-    except KeyError as error:
-        raise UnusableTicksError(f"{path} lacks the array {error}") from error
-    problem = _problem(ticks)
-    if problem:
-        raise UnusableTicksError(f"{path}: {problem}")
-    return ticks
-
-
-def _aggregates(content: dict[str, np.ndarray], quantity: str) -> Aggregates:
-    return Aggregates(
-        total=content[f"{quantity}_sum"],
-        squares=content[f"{quantity}_sum_squares"],
-        buckets=content[f"{quantity}_buckets"],
-        bounds=content[f"{quantity}_bounds"],
-    )
-
-
-def _problem(ticks: Ticks) -> str | None:
-    if not len(ticks) or ticks.time.ndim != 1 or not (np.diff(ticks.time) > 0).all():
-        return "time is not a list of ascending times"
-    quantities = (("prediction", ticks.predictions), ("latency", ticks.latency))
-    problems = (_problem_of(name, quantity, len(ticks)) for name, quantity in quantities)
-    return next((problem for problem in problems if problem), None)
-
-
-def _problem_of(name: str, quantity: Aggregates, length: int) -> str | None:
-    bounds = quantity.bounds[np.isfinite(quantity.bounds)]
-    shape = (length, len(bounds) + 1)
-    if len(bounds) != len(quantity.bounds) or not (np.diff(bounds) > 0).all():
-        return f"{name}_bounds are not finite and ascending"
-    if quantity.buckets.shape != shape:
-        return f"{name}_buckets have shape {quantity.buckets.shape}, not {shape}"
-    if quantity.total.shape != (length,) or quantity.squares.shape != (length,):
-        return f"{name}_sum or {name}_sum_squares are not one a tick"
-    if not all(
-        np.isfinite(part).all() and (part >= 0).all()
-        for part in (quantity.buckets, quantity.total, quantity.squares)
-    ):
-        return f"{name}: a number is negative or not finite"
-    return None
+def _print(evidence: Evidence, *, as_json: bool) -> None:
+    summary = summary_of(evidence)
+    if as_json:
+        print(json.dumps(summary, allow_nan=False))
+        return
+    most = summary["max_log_evidence"]
+    print(f"{summary['ticks']} ticks, evidence at most {most:.2f} of {LOG_THRESHOLD:.2f}")
+    for alarm in summary["alarms"]:
+        at = datetime.fromtimestamp(alarm["time"], tz=UTC).isoformat(timespec="seconds")
+        print(f"{at}  {alarm['type']}  ({alarm['channel']})")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m service replay",
-        description="Replay recorded ticks through the drift detector.",
+        description="Replay recorded ticks, or the service's history, through the drift detector.",
+        epilog="The history is found through the service's CTR_ settings, which also give the "
+        "thresholds; the baseline is the one in force now.",
     )
-    parser.add_argument("--reference", type=Path, required=True, help="traffic that was right")
-    parser.add_argument("--ticks", type=Path, required=True, help="traffic to judge")
+    files = parser.add_argument_group("from files")
+    files.add_argument("--reference", type=Path, help="ticks that were right, .npz")
+    files.add_argument("--ticks", type=Path, help="ticks to judge, .npz")
+    own = parser.add_argument_group("from the service's own history")
+    own.add_argument(
+        "--from", dest="start", type=_time, metavar="TIME", help="ISO time, UTC by default"
+    )
+    own.add_argument("--to", dest="end", type=_time, metavar="TIME", help="by default now")
+    own.add_argument("--model", help="needed where there are several")
     parser.add_argument(
         "--materiality",
         type=_share,
-        default=MATERIALITY,
-        help="change of the mean, as a share of it, that is immaterial (0.01)",
+        help="change of the mean, as a share of it, that is immaterial (CTR_MATERIALITY, 0.01)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -179,3 +186,13 @@ def _share(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError("give a share of 0 up to 1")
     return value
+
+
+def _time(text: str) -> datetime:
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; give it as 2026-11-23T14:00"
+        ) from error
+    return given if given.tzinfo else given.replace(tzinfo=UTC)

@@ -9,6 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from service.monitoring.drift.window_test import DriftThresholds
+
 PREFIX = "CTR_"
 
 # A Kubernetes service called "ctr" or "ctr-..." puts its address into every container.
@@ -102,6 +104,20 @@ class Settings(BaseModel):
     def state_store(self) -> str | Path:
         """URL of the state store that was configured, or SQLite's file in the state folder."""
         return self.state_url or self.state_dir.absolute() / "state.db"
+
+    @property
+    def drift_thresholds(self) -> DriftThresholds:
+        """Thresholds of drift's window test and of its severities."""
+        return DriftThresholds(
+            mean_z=self.drift_mean_z,
+            mean_z_high=self.drift_mean_z_high,
+            variance_ratio=self.drift_variance_ratio,
+            variance_ratio_high=self.drift_variance_ratio_high,
+            latency_z=self.drift_latency_z,
+            latency_z_high=self.drift_mean_z_high,
+            min_predictions=self.min_predictions,
+            window_seconds=self.drift_window,
+        )
 
     @property
     def metrics_dir(self) -> Path:

@@ -1,11 +1,14 @@
-"""Has a model drifted from its baseline?"""
+"""Has a model drifted from its baseline, and how did that come about?"""
 
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query
 
-from service.api.drift_schemas import DriftReportBody
+from service.api.drift_schemas import DriftHistoryBody, DriftReportBody
+from service.api.durations import window_of
 from service.api.errors import documented
+from service.monitoring.drift.sample import thinned
 from service.prediction.predictor import UnknownModelError
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftWatch
@@ -15,18 +18,39 @@ _ERRORS = documented(
 )
 
 
-def drift_router(drift: DriftWatch, baselines: ActiveBaselines) -> APIRouter:
-    """Endpoint under `/monitoring`."""
-    router = APIRouter(prefix="/monitoring", tags=["Monitoring"], responses=_ERRORS)
+ModelPath = Annotated[str, Path(max_length=64)]
 
-    @router.get("/drift/{model_name}")
-    def drift_of(model_name: str) -> DriftReportBody:
-        """Tell whether the model has drifted from its baseline, with what evidence, since when."""
+
+def drift_router(
+    drift: DriftWatch, baselines: ActiveBaselines, *, history_seconds: float
+) -> APIRouter:
+    """Endpoints under `/monitoring/drift`."""
+    router = APIRouter(prefix="/monitoring/drift", tags=["Monitoring"], responses=_ERRORS)
+
+    def known(model: str) -> str:
         models = baselines.models
-        if model_name not in models:
-            raise UnknownModelError(
-                f"there is no model {model_name!r}; there are {', '.join(models)}"
-            )
-        return DriftReportBody.of(drift.report(model_name))
+        if model not in models:
+            raise UnknownModelError(f"there is no model {model!r}; there are {', '.join(models)}")
+        return model
+
+    @router.get("/{model_name}")
+    def drift_of(model_name: ModelPath) -> DriftReportBody:
+        """Tell whether the model has drifted from its baseline, with what evidence, since when."""
+        return DriftReportBody.of(drift.report(known(model_name)))
+
+    @router.get("/{model_name}/history")
+    def history_of(
+        model_name: ModelPath,
+        window: Annotated[
+            str, Query(description="A duration such as 90, 300s, 15m, 1h, 7d.")
+        ] = "1h",
+        points: Annotated[
+            int, Query(ge=1, le=2000, description="At most so many; peaks of evidence stay.")
+        ] = 500,
+    ) -> DriftHistoryBody:
+        """Give evidence and effect sizes over time."""
+        seconds = window_of(window, longest_seconds=history_seconds)
+        samples = drift.samples(known(model_name), seconds)
+        return DriftHistoryBody.of(model_name, thinned(samples, points))
 
     return router

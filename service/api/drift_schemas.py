@@ -1,5 +1,7 @@
 """Bodies of the drift endpoint."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -8,7 +10,8 @@ from pydantic import BaseModel, Field
 from service.api.monitoring_schemas import utc
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.drift.report import Drift, DriftReport, DriftStatus, Severity
+from service.monitoring.drift.report import Drift, DriftReport, DriftStatus, Effects, Severity
+from service.monitoring.drift.sample import DriftSample
 from service.monitoring.statistics import MILLISECONDS
 
 
@@ -68,6 +71,20 @@ class LatencyAnomalyBody(_DriftBody):
 DriftBody = MeanShiftBody | VarianceChangeBody | ShapeChangeBody | LatencyAnomalyBody
 
 
+class EffectsBody(BaseModel):
+    """How far the drift window is from the baseline, drift or not; null where nobody can say."""
+
+    mean_shift: Annotated[float | None, Field(description="Relative change of the mean.")]
+    variance_ratio: float | None
+    shape_distance: Annotated[float | None, Field(description="Total variation, 0 to 1.")]
+    latency_shift: Annotated[float | None, Field(description="Relative change of the mean.")]
+
+    @classmethod
+    def of(cls, effects: Effects) -> Self:
+        """Map the core's value."""
+        return cls.model_validate(asdict(effects))
+
+
 class DriftReportBody(BaseModel):
     """The drift of one model."""
 
@@ -76,6 +93,7 @@ class DriftReportBody(BaseModel):
     status: DriftStatus
     current_stats: CurrentStatsBody
     drifts: list[DriftBody]
+    effects: EffectsBody
     log_evidence: Annotated[
         float | None, Field(description="Natural logarithm; null before the first tick.")
     ]
@@ -104,12 +122,49 @@ class DriftReportBody(BaseModel):
                 std_latency_ms=_milliseconds(durations.std),
             ),
             drifts=[_drift_body(drift) for drift in report.drifts],
+            effects=EffectsBody.of(report.effects),
             log_evidence=report.log_evidence,
             log_evidence_threshold=LOG_THRESHOLD,
             commissioning=report.commissioning,
             observations=report.observations,
             window_start=utc(report.window.start),
             window_end=utc(report.window.end),
+        )
+
+
+class DriftSampleBody(BaseModel):
+    """What one tick said."""
+
+    at: datetime
+    model_version: str
+    log_evidence: float | None
+    effects: EffectsBody
+    drifts: Annotated[list[DriftKind], Field(description="The types that stood.")]
+
+
+class DriftHistoryBody(BaseModel):
+    """What drift detection said over time, oldest first."""
+
+    model_name: str
+    log_evidence_threshold: float
+    samples: list[DriftSampleBody]
+
+    @classmethod
+    def of(cls, model_name: str, samples: Sequence[DriftSample]) -> Self:
+        """Map the core's values."""
+        return cls(
+            model_name=model_name,
+            log_evidence_threshold=LOG_THRESHOLD,
+            samples=[
+                DriftSampleBody(
+                    at=utc(sample.at),
+                    model_version=sample.model_version,
+                    log_evidence=sample.log_evidence,
+                    effects=EffectsBody.of(sample.effects),
+                    drifts=list(sample.standing),
+                )
+                for sample in samples
+            ],
         )
 
 

@@ -3,7 +3,6 @@
 What reads files or the state store runs on threads and leaves the event loop to the predictions.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -11,8 +10,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
 
+from service.api.durations import window_of
 from service.api.errors import documented
 from service.api.monitoring_schemas import (
     AllStatisticsBody,
@@ -30,9 +29,6 @@ from service.prediction.predictor import UnknownModelError
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import LocalSource
 from service.telemetry.judgements import JudgementGauges
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 
 _ERRORS = documented(
     HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
@@ -59,7 +55,7 @@ def monitoring_router(
     router = APIRouter(prefix="/monitoring", tags=["Monitoring"], responses=_ERRORS)
 
     def window_seconds(window: str) -> float:
-        return _seconds(window, longest=history_seconds)
+        return window_of(window, longest_seconds=history_seconds)
 
     async def put_in_force(baseline: Baseline) -> StoredBaselineBody:
         stored = await run_in_threadpool(baselines.save, baseline)
@@ -151,17 +147,6 @@ def _known(model: str, models: Mapping[str, object]) -> str:
     if model not in models:
         raise UnknownModelError(f"there is no model {model!r}; there are {', '.join(models)}")
     return model
-
-
-def _seconds(text: str, *, longest: float) -> float:
-    match = _DURATION.fullmatch(text)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < seconds <= longest:
-        message = f"give a duration such as 300s, 15m or 1h, up to {longest:g} seconds"
-        raise RequestValidationError(
-            [{"type": "duration", "loc": ("query", "window"), "msg": message, "input": text}]
-        )
-    return float(seconds)
 
 
 def _seconds_or_none(milliseconds: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """Runs the drift detector of every model, and remembers its state with each tick."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from service.monitoring.counts import counts_of_version
 from service.monitoring.drift.detector import DriftDetector
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.report import DriftReport, report
+from service.monitoring.drift.sample import DriftSample
 from service.monitoring.drift.state import DriftState
 from service.monitoring.drift.ticks import TICK_SECONDS, Ticks
 from service.monitoring.drift.window_test import DriftThresholds
@@ -18,6 +19,7 @@ from service.monitoring.monitor import Source
 from service.monitoring.snapshot import Snapshot
 from service.sources.active_baselines import ActiveBaselines
 from service.state.baselines import BaselineRevision
+from service.state.drift_samples import StoredDriftSamples
 from service.state.keyed import KeyedValues
 
 
@@ -47,6 +49,7 @@ class DriftWatch:
         self,
         *,
         values: KeyedValues,
+        samples: StoredDriftSamples,
         scope: str,
         source: Source,
         baselines: ActiveBaselines,
@@ -54,6 +57,7 @@ class DriftWatch:
         thresholds: DriftThresholds,
     ) -> None:
         self._values = values
+        self._samples = samples
         self._scope = scope
         self._source = source
         self._baselines = baselines
@@ -63,11 +67,20 @@ class DriftWatch:
 
     def advance(self, now: Snapshot) -> list[DriftSight]:
         """Fold what happened since the last tick into every model's state."""
-        return [
-            sight
-            for model, version in self._baselines.models.items()
-            if (sight := self._advance(model, version, now)) is not None
-        ]
+        tick = int(now.at // TICK_SECONDS * TICK_SECONDS)
+        sights = []
+        for model, version in self._baselines.models.items():
+            sight = self._advance(model, version, now)
+            if sight is not None:
+                sample = DriftSample.of(sight.report, at=now.at, model_version=version)
+                self._samples.append(tick, model, sample)
+                sights.append(sight)
+        return sights
+
+    def samples(self, model: str, seconds: float) -> Sequence[DriftSample]:
+        """What was said of a model at each tick of the last ``seconds``, oldest first."""
+        now = self._source.snapshot().at
+        return self._samples.between(model, now - seconds, now)
 
     def report(self, model: str) -> DriftReport:
         """Describe the drift of a model as of its last tick.

@@ -11,6 +11,7 @@ from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.history import TICKS_KEPT_SECONDS, History
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.window import Window, since_counters_began, window_over
+from service.sources.recorded_ticks import windows_between
 
 _SECONDS_PER_HOUR = 3600
 _SECONDS_PER_MINUTE = 60
@@ -74,15 +75,8 @@ class LocalSource:
     def tick_windows(self, seconds: float) -> Iterator[Window]:
         """Cut the last ``seconds`` into adjacent windows of one length, as fine as history allows.
 
-        Drift ticks where all of them are kept, minutes beyond; a gap is one longer window. One at a
-        time: a week of them at once would fill the memory.
+        Drift ticks where all of them are kept, minutes beyond; a gap is one longer window.
         """
         now = self.snapshot().at
         spacing = TICK_SECONDS if seconds <= TICKS_KEPT_SECONDS else _SECONDS_PER_MINUTE
-        rows: list[Snapshot] = []
-        for row in self._history.ticks(now - seconds, now):
-            rows.append(row.snapshot)
-            if not row.final and row.tick % spacing == 0:
-                if len(rows) > 1:
-                    yield window_over(rows)
-                rows = [row.snapshot]
+        return windows_between(self._history, now - seconds, now, spacing_seconds=spacing)

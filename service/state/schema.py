@@ -1,8 +1,9 @@
 """The tables, and how a database of an earlier release becomes one of this."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -21,8 +22,7 @@ from sqlalchemy import (
 )
 
 from service.state.errors import StateError
-
-Migration = Callable[[Connection], None]
+from service.state.migrations import Migration, add_drift_samples
 
 metadata = MetaData()
 
@@ -95,7 +95,17 @@ keyed_values = Table(
 )
 """Small things that are replaced as a whole."""
 
-MIGRATIONS: Sequence[Migration] = ()
+drift_samples = Table(
+    "drift_samples",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("model_name", String, primary_key=True),
+    Column("tick", BigInteger, primary_key=True),
+    Column("content", Text, nullable=False),
+)
+"""What drift detection said at each of its ticks."""
+
+MIGRATIONS: Sequence[Migration] = (add_drift_samples,)
 """Step ``i`` makes schema version ``i + 2`` of ``i + 1``; never changed once released.
 
 A new database is created from the tables above, which always show the newest version.

@@ -8,10 +8,11 @@ from sqlalchemy import and_, delete, select
 
 from service.state.baselines import Baselines
 from service.state.database import Database
+from service.state.drift_samples import StoredDriftSamples
 from service.state.history import StoredHistory
 from service.state.keyed import KeyedValues
 from service.state.leases import Leases
-from service.state.schema import epochs, snapshots
+from service.state.schema import drift_samples, epochs, snapshots
 
 TIMEOUT_SECONDS = 5.0
 
@@ -46,6 +47,10 @@ class State:
         """Return the history of one scope, such as ``instance:host1``."""
         return StoredHistory(self._database, scope)
 
+    def drift_samples(self, scope: str) -> StoredDriftSamples:
+        """Return what drift detection said in one scope."""
+        return StoredDriftSamples(self._database, scope)
+
     def forget_silent_scopes(self, since: float) -> None:
         """Drop the history of every scope that has stored nothing since then, in Unix seconds.
 
@@ -67,6 +72,7 @@ class State:
             ids = select(epochs.c.id).where(epochs.c.scope.in_(silent))
             connection.execute(delete(snapshots).where(snapshots.c.epoch_id.in_(ids)))
             connection.execute(delete(epochs).where(epochs.c.scope.in_(silent)))
+            connection.execute(delete(drift_samples).where(drift_samples.c.scope.in_(silent)))
 
     def close(self) -> None:
         """Close all connections."""

@@ -22,9 +22,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres import PASSWORD, PostgreSQL
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from service.monitoring.baseline import Baseline
+from service.monitoring.drift.kind import DriftKind
+from service.monitoring.drift.report import Effects
+from service.monitoring.drift.sample import DriftSample
 from service.monitoring.history import History, Tick
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.window import window_over
@@ -32,7 +35,7 @@ from service.state.database import Database
 from service.state.encoding import decode_counters, decode_series, encode_values, layout_of
 from service.state.errors import StateError, StateUnavailableError
 from service.state.leases import Leases
-from service.state.schema import migrate
+from service.state.schema import MIGRATIONS, migrate
 from service.state.store import State, open_state
 
 ROOT = Path(__file__).parents[2]
@@ -422,10 +425,55 @@ def test_a_scope_that_nobody_writes_any_more_can_be_forgotten(state: State) -> N
     for scope, tick in [("gone", 100), ("here", 100), ("here", 900)]:
         state.history(scope).append(tick, reading(tick, epoch=tick - 1, served=1))
 
+        state.drift_samples(scope).append(tick, "xgboost", said(tick))
+
     state.forget_silent_scopes(since=500)
 
     assert ticks_of(state.history("gone")) == []
     assert ticks_of(state.history("here")) == [100, 900]
+    assert state.drift_samples("gone").between("xgboost", 0, 1000) == []
+    assert len(state.drift_samples("here").between("xgboost", 0, 1000)) == 2
+
+
+# What drift detection said
+
+
+def said(at: float, log_evidence: float = 1.5) -> DriftSample:
+    return DriftSample(
+        at=at,
+        model_version="1",
+        log_evidence=log_evidence,
+        effects=Effects(mean_shift=0.1 + 0.2, shape_distance=None),
+        standing=(DriftKind.SHAPE_CHANGE,),
+    )
+
+
+def test_samples_of_drift_come_back_as_they_were_by_model_and_span(state: State) -> None:
+    samples = state.drift_samples(SCOPE)
+    for tick in (30, 15, 45):
+        samples.append(tick, "xgboost", said(tick + 0.25))
+    samples.append(30, "logistic", said(30))
+    state.drift_samples("instance:host2").append(30, "xgboost", said(30))
+
+    assert samples.between("xgboost", 15, 30) == [said(15.25), said(30.25)]
+
+
+def test_the_first_sample_of_a_tick_stands(state: State) -> None:
+    samples = state.drift_samples(SCOPE)
+    samples.append(15, "xgboost", said(15.1))
+    samples.append(15, "xgboost", said(15.9))
+
+    assert samples.between("xgboost", 0, 100) == [said(15.1)]
+
+
+def test_samples_are_thinned_to_minutes_then_to_nothing(state: State) -> None:
+    samples = state.drift_samples(SCOPE)
+    for tick in range(0, 300, 15):
+        samples.append(tick, "xgboost", said(tick))
+    samples.thin(300, ticks_kept_seconds=60, history_seconds=180)
+
+    kept = [sample.at for sample in samples.between("xgboost", 0, 300)]
+    assert kept == [120, 180, 240, 255, 270, 285]
 
 
 # Baselines
@@ -695,15 +743,41 @@ def test_migrations_run_in_order_once_and_all_or_nothing(url: str) -> None:
 
     with closing(Database.open(url, 5.0)) as database:
         with database.writing() as connection:
-            migrate(connection, [add, fill])
+            migrate(connection, [*MIGRATIONS, add, fill])
         with database.writing() as connection:
-            migrate(connection, [add, fill])
+            migrate(connection, [*MIGRATIONS, add, fill])
         with pytest.raises(RuntimeError), database.writing() as connection:
-            migrate(connection, [add, fill, fail])
+            migrate(connection, [*MIGRATIONS, add, fill, fail])
         with database.reading() as connection:
             assert connection.scalar(text("SELECT note FROM leases")) == "migrated"
-            assert connection.scalar(text("SELECT version FROM schema_version")) == 3
+            assert (
+                connection.scalar(text("SELECT version FROM schema_version")) == len(MIGRATIONS) + 3
+            )
             assert not connection.dialect.has_table(connection, "half")
+
+
+def test_the_first_releases_tables_become_those_of_this_one(url: str) -> None:
+    def tables(connection: Connection) -> dict[str, list[tuple[str, str, bool]]]:
+        found = inspect(connection)
+        return {
+            table: [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)]
+            for table in found.get_table_names()
+        }
+
+    with closing(Database.open(url, 5.0)) as database:
+        with database.writing() as connection:
+            new = tables(connection)
+            first = {
+                *("schema_version", "layouts", "epochs", "snapshots", "baselines", "leases"),
+                "keyed_values",
+            }
+            for table in sorted(new.keys() - first):
+                connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text("UPDATE schema_version SET version = 1"))
+        with database.writing() as connection:
+            migrate(connection)
+        with database.reading() as connection:
+            assert tables(connection) == new
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ def test_a_rehearsed_fault_degrades_its_model_alone_and_clears(
         def well_again() -> bool:
             predict(client, "xgboost", 10)
             checks = client.get("/monitoring/health").json()["models"]["xgboost"]["checks"]
-            return {found["name"]: found["status"] for found in checks}[check] == "ok"
+            return bool({found["name"]: found["status"] for found in checks}[check] == "ok")
 
         wait_until(well_again, seconds=60, what="the fault ends and its window passes")
         refused = client.post("/monitoring/baseline/xgboost/capture?window=1h")

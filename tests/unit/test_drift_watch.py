@@ -13,9 +13,10 @@ from drift_traffic import MEAN, MIDNIGHT, STD, Traffic, captured, traffic
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
 from service.monitoring.capture import capture
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.drift.report import DriftStatus, Severity
+from service.monitoring.drift.report import DriftStatus, Effects, Severity
+from service.monitoring.drift.sample import DriftSample, thinned
 from service.monitoring.drift.state import DriftState
-from service.monitoring.drift.ticks import Ticks
+from service.monitoring.drift.ticks import TICK_SECONDS, Ticks
 from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.health import CheckStatus, HealthPolicy, judge
 from service.monitoring.snapshot import Series, Snapshot
@@ -86,6 +87,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 def watch(state: State, source: Counting) -> DriftWatch:
     return DriftWatch(
         values=state.values,
+        samples=state.drift_samples(SCOPE),
         scope=SCOPE,
         source=source,
         baselines=ActiveBaselines({"xgboost": NORMAL}, state.baselines),
@@ -185,6 +187,40 @@ def test_a_report_has_the_effect_in_the_units_of_the_contract(state: State) -> N
         CheckStatus.WARNING
     ]
     assert any("mean shift" in alert for alert in health.alerts)
+
+
+def test_evidence_and_effects_of_every_tick_are_remembered(state: State) -> None:
+    source, evidence = Counting(), []
+    what = Traffic(mean=1.3 * MEAN, std=1.3 * STD, latency=0.1, latency_std=0.027)
+    for now in source.serve(traffic(10, what, seed=9, start=TOMORROW)):
+        [sight] = watch(state, source).advance(now)
+        evidence.append(sight.report.log_evidence)
+
+    samples = watch(state, source).samples("xgboost", 100 * TICK_SECONDS)
+
+    assert [sample.log_evidence for sample in samples] == evidence
+    assert [sample.at for sample in samples] == [row.at for row in source.rows]
+    last = samples[-1]
+    assert last.effects.mean_shift == pytest.approx(0.3, abs=0.05)
+    assert last.effects.variance_ratio == pytest.approx(1.69, abs=0.2)
+    assert last.effects.latency_shift == pytest.approx(100 / 45.6 - 1, abs=0.1)
+    assert {DriftKind.MEAN_SHIFT, DriftKind.LATENCY_ANOMALY} <= set(last.standing)
+
+
+def test_thinned_samples_keep_the_peaks() -> None:
+    samples = [
+        DriftSample(
+            at=float(i),
+            model_version="1",
+            log_evidence={7: 9.0, 12: 5.0}.get(i, 1.0),
+            effects=Effects(),
+            standing=(),
+        )
+        for i in range(20)
+    ]
+
+    assert [sample.at for sample in thinned(samples, 4)] == [0.0, 7.0, 12.0, 15.0]
+    assert thinned(samples, 20) == samples
 
 
 def test_a_state_that_cannot_be_read_is_begun_anew(state: State) -> None:

@@ -148,3 +148,19 @@ def test_a_missing_file_and_other_bounds_are_refused(
     path = saved(tmp_path / "other.npz", ticks, prediction_bounds=shifted)
     assert main(["replay", "--reference", reference, "--ticks", path]) == 2
     assert "other bucket bounds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [[], ["--reference", "a.npz"], ["--ticks", "b.npz"]])
+def test_half_a_question_is_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", *flags])
+
+    assert ended.value.code == 2
+    assert "--from" in capsys.readouterr().err
+
+
+def test_a_time_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", "--from", "yesterday"])
+
+    assert "2026-11-23T14:00" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,12 +57,27 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """How far the drift window is from the baseline, drift or not; None where nobody can say."""
+
+    mean_shift: float | None = None
+    """Relative change of the mean prediction."""
+    variance_ratio: float | None = None
+    """Variance of the predictions against the baseline's."""
+    shape_distance: float | None = None
+    """Total variation distance of the predictions' buckets, 0 to 1."""
+    latency_shift: float | None = None
+    """Relative change of the mean latency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
     """The answer for one model."""
 
     model_name: str
     status: DriftStatus
     drifts: Sequence[Drift]
+    effects: Effects
     counts: ModelCounts
     """Over the drift window."""
     window: Window
@@ -85,6 +101,28 @@ class _Side:
     seen: HistogramCounts
     scale: float
     z_high: float
+    window_seconds: float
+
+    def window(self) -> "_WindowEffects":
+        """Hold the last hour's sums against the baseline, hour by hour."""
+        sums = self.state.window[:, 1:].sum(axis=0)
+        windows = WindowSums(
+            count=sums[None, 0], sums=sums[None, 1], squares=sums[None, 2], bets=sums[None, 3:]
+        )
+        course = self.reference.course
+        return _WindowEffects(
+            observations=float(sums[0]),
+            z=float(shift_z(self.reference, windows, self.window_seconds)[0]),
+            ratio=float(windows.variance_ratio[0]),
+            shift=float(windows.shift[0]) * course.std / course.mean,
+        )
+
+
+class _WindowEffects(NamedTuple):
+    observations: float
+    z: float
+    ratio: float
+    shift: float
 
 
 def report(
@@ -107,6 +145,7 @@ def report(
         thresholds: Of the severities.
     """
     drifts: list[Drift] = []
+    effects = Effects()
     decided = counts.predictions.count >= thresholds.min_predictions
     if reference is not None and state is not None and decided:
         sides = [
@@ -116,6 +155,7 @@ def report(
                 seen=counts.predictions,
                 scale=1.0,
                 z_high=thresholds.mean_z_high,
+                window_seconds=thresholds.window_seconds,
             )
         ]
         if reference.latency is not None:
@@ -126,13 +166,16 @@ def report(
                     seen=counts.durations,
                     scale=MILLISECONDS,
                     z_high=thresholds.latency_z_high,
+                    window_seconds=thresholds.window_seconds,
                 )
             )
         drifts = [drift for side in sides for drift in _drifts(side, window, thresholds)]
+        effects = _effects(*sides)
     return DriftReport(
         model_name=model_name,
         status=_status(reference, drifts, decided=decided),
         drifts=drifts,
+        effects=effects,
         counts=counts,
         window=window,
         log_evidence=None
@@ -159,20 +202,12 @@ def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Dr
         threshold[state.active.kind] = LOG_THRESHOLD
     if not since:
         return []
-    sums = state.window[:, 1:].sum(axis=0)
-    windows = WindowSums(
-        count=sums[None, 0], sums=sums[None, 1], squares=sums[None, 2], bets=sums[None, 3:]
-    )
-    z = float(shift_z(side.reference, windows, thresholds.window_seconds)[0])
-    ratio = float(windows.variance_ratio[0])
-    shift = float(windows.shift[0]) * side.reference.course.std / side.reference.course.mean
+    seen = side.window()
     found = []
     for kind in DriftKind:
         if kind not in since:
             continue
-        measure, baseline, current, effect, high = _effect(
-            side, kind, z=z, ratio=ratio, shift=shift, thresholds=thresholds
-        )
+        measure, baseline, current, effect, high = _effect(side, kind, seen, thresholds)
         found.append(
             Drift(
                 kind=kind,
@@ -189,16 +224,21 @@ def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Dr
     return found
 
 
+def _effects(predictions: _Side, latency: _Side | None = None) -> Effects:
+    found = predictions.window()
+    timed = None if latency is None else latency.window()
+    return Effects(
+        mean_shift=found.shift if found.observations else None,
+        variance_ratio=found.ratio if found.observations else None,
+        shape_distance=_distance(predictions),
+        latency_shift=timed.shift if timed is not None and timed.observations else None,
+    )
+
+
 def _effect(
-    side: _Side,
-    kind: DriftKind,
-    *,
-    z: float,
-    ratio: float,
-    shift: float,
-    thresholds: DriftThresholds,
+    side: _Side, kind: DriftKind, window: _WindowEffects, thresholds: DriftThresholds
 ) -> tuple[float | None, float | None, float | None, float, bool]:
-    course, seen = side.reference.course, side.seen
+    course, seen, z, ratio = side.reference.course, side.seen, window.z, window.ratio
     if kind is DriftKind.VARIANCE_CHANGE:
         most = thresholds.variance_ratio_high
         return ratio, course.std, seen.std, ratio - 1, ratio >= most or ratio <= 1 / most
@@ -206,7 +246,7 @@ def _effect(
         distance = _distance(side)
         return distance, None, None, distance or 0.0, (distance or 0.0) >= _SHAPE_HIGH
     current = None if seen.mean is None else seen.mean * side.scale
-    return abs(z), course.mean * side.scale, current, shift, abs(z) > side.z_high
+    return abs(z), course.mean * side.scale, current, window.shift, abs(z) > side.z_high
 
 
 def _distance(side: _Side) -> float | None:
