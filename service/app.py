@@ -15,7 +15,6 @@ from service.api.errors import install_error_handlers
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
-from service.monitoring.health import HealthPolicy
 from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
@@ -89,11 +88,7 @@ def create_app(
     monitor = Monitor(
         source=source,
         verdicts=verdicts,
-        policy=HealthPolicy(
-            error_rate_percent=settings.error_rate_threshold,
-            latency_ms=settings.latency_threshold_ms,
-            min_requests=settings.min_requests,
-        ),
+        policy=settings.health_policy,
         health_window_seconds=settings.health_window,
         drift=drift,
     )

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import uvicorn
@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from service.app import create_app
+from service.bridge_process import bridge_beside
 from service.monitoring.snapshot import Snapshot
 from service.prediction.experiment import Experiment, ExperimentError
 from service.prediction.faults import InvalidFaultsError, parse_faults
@@ -104,7 +105,10 @@ def _serve(settings: Settings) -> None:
             flush=True,
         )
         # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
-        with suppress(KeyboardInterrupt):
+        with (
+            bridge_beside() if settings.bridge_enabled else nullcontext(),
+            suppress(KeyboardInterrupt),
+        ):
             if settings.workers == 1:
                 config = _config(create_app(settings, metrics, models), settings)
                 uvicorn.Server(config).run(sockets=[listener])

@@ -5,13 +5,17 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.monitoring.drift.window_test import DriftThresholds
+from service.monitoring.health import HealthPolicy
 
 PREFIX = "CTR_"
+_OF_MLFLOW = ("mlflow_tracking_uri", "mlflow_experiment_name")
+"""Settings that bear MLflow's own names."""
+_SECONDS_PER_MINUTE, _SECONDS_PER_DAY = 60, 86_400
 
 # A Kubernetes service called "ctr" or "ctr-..." puts its address into every container.
 _SERVICE_LINK = re.compile(
@@ -79,6 +83,16 @@ class Settings(BaseModel):
     """Ratio of variances from which it is severe; its inverse below."""
     drift_latency_z: Annotated[float, Field(gt=0)] = 2.0
     """z of the mean latency over the window from which it counts as an anomaly."""
+    bridge_enabled: bool = True
+    """Whether the service starts the bridge to MLflow beside it."""
+    bridge_window: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Seconds of one window of the history in MLflow."""
+    mlflow_tracking_uri: str | None = None
+    """Where the history goes; by default SQLite, ``mlflow.db`` in the working folder."""
+    mlflow_experiment_name: Annotated[str, Field(min_length=1)] = "ctr_prediction_production"
+    """Experiment in MLflow."""
+    mlflow_file_store: Literal["avoid", "strict"] = "avoid"
+    """Whether a ``file:`` URI really means MLflow's retired file store."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Largest batch that is read; other bodies may have 64 KiB."""
 
@@ -88,6 +102,18 @@ class Settings(BaseModel):
         if 60 % seconds:
             raise ValueError(f"{seconds} does not divide 60; use 1, 2, 3, 4, 5, 6, 10, 12, 15, ...")
         return seconds
+
+    @model_validator(mode="after")
+    def _windows_fit_ticks(self) -> Self:
+        seconds, tick = self.bridge_window, self.snapshot_interval
+        unit = tick if seconds < _SECONDS_PER_MINUTE else _SECONDS_PER_MINUTE
+        if _SECONDS_PER_DAY % seconds or seconds % unit:
+            raise ValueError(
+                f"CTR_BRIDGE_WINDOW: windows of {seconds} s do not divide a day into whole "
+                f"minutes; give a divisor of 86400 that is a multiple of 60, or below a minute of "
+                f"CTR_SNAPSHOT_INTERVAL, {tick}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _faults_only_on_loopback(self) -> Self:
@@ -104,6 +130,15 @@ class Settings(BaseModel):
     def state_store(self) -> str | Path:
         """URL of the state store that was configured, or SQLite's file in the state folder."""
         return self.state_url or self.state_dir.absolute() / "state.db"
+
+    @property
+    def health_policy(self) -> HealthPolicy:
+        """Thresholds of the health checks."""
+        return HealthPolicy(
+            error_rate_percent=self.error_rate_threshold,
+            latency_ms=self.latency_threshold_ms,
+            min_requests=self.min_requests,
+        )
 
     @property
     def drift_thresholds(self) -> DriftThresholds:
@@ -131,10 +166,11 @@ class Settings(BaseModel):
         Raises:
             InvalidSettingsError: A ``CTR_`` variable is misspelt or its value cannot be used.
         """
+        variables = {variable(field): field for field in cls.model_fields}
         given = {
-            name.removeprefix(PREFIX).lower(): value
+            variables.get(name, name): value
             for name, value in environment.items()
-            if name.startswith(PREFIX) and not _is_service_link(name, value)
+            if (name in variables or name.startswith(PREFIX)) and not _is_service_link(name, value)
         }
         try:
             return cls.model_validate(given)
@@ -146,7 +182,7 @@ class Settings(BaseModel):
 
 def variable(field: str) -> str:
     """Name of the environment variable of a setting."""
-    return PREFIX + field.upper()
+    return field.upper() if field in _OF_MLFLOW else PREFIX + field.upper()
 
 
 def _is_loopback(host: str) -> bool:
@@ -163,8 +199,8 @@ def _is_service_link(name: str, value: str) -> bool:
 def _explain(location: tuple[int | str, ...], kind: str, message: str) -> str:
     if not location:
         return message.removeprefix("Value error, ")
-    name = variable(str(location[0]))
+    field = str(location[0])
     if kind == "extra_forbidden":
         known = ", ".join(variable(field) for field in Settings.model_fields)
-        return f"{name} is not a setting; the settings are {known}"
-    return f"{name}: {message}"
+        return f"{field} is not a setting; the settings are {known}"
+    return f"{variable(field)}: {message}"

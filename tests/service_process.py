@@ -30,7 +30,7 @@ class Service:
 def running_service(
     state_dir: Path, models_dir: Path, *, env: Mapping[str, str] | None = None, workers: int = 1
 ) -> Iterator[Service]:
-    """Start the service as a user would and stop it as Ctrl-C would."""
+    """Start the service as a user would and stop it as Ctrl-C would; without a bridge."""
     command = [
         *(sys.executable, "scripts/run_api.py"),
         *("--port", "0", "--workers", str(workers)),
@@ -39,7 +39,7 @@ def running_service(
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "CTR_BRIDGE_ENABLED": "false", **(env or {})},
         stdout=subprocess.PIPE,
         text=True,
     )

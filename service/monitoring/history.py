@@ -56,6 +56,9 @@ class History(Protocol):
         A new life's epoch is the later of the clock and a moment after this.
         """
 
+    def span(self) -> tuple[float, float] | None:
+        """First and last tick that are stored, in Unix seconds; None where nothing is."""
+
     def at_or_before(self, at: float) -> Snapshot | None:
         """Latest snapshot that was read at or before ``at``, in Unix seconds."""
 

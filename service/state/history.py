@@ -66,6 +66,16 @@ class StoredHistory:
             )
             return newest
 
+    def span(self) -> tuple[float, float] | None:
+        """First and last tick; see the port."""
+        with self._database.reading() as connection:
+            first, last = connection.execute(
+                select(func.min(snapshots.c.tick), func.max(snapshots.c.tick))
+                .join_from(epochs, snapshots, snapshots.c.epoch_id == epochs.c.id)
+                .where(epochs.c.scope == self._scope)
+            ).one()
+            return None if first is None else (first, last)
+
     def at_or_before(self, at: float) -> Snapshot | None:
         """Latest snapshot read by then; see the port."""
         with self._database.reading() as connection:

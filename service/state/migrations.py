@@ -5,7 +5,20 @@ A step repeats what it makes instead of importing it: the tables go on changing,
 
 from collections.abc import Callable
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 Migration = Callable[[Connection], None]
 
@@ -20,3 +33,34 @@ def add_drift_samples(connection: Connection) -> None:
         Column("tick", BigInteger, primary_key=True),
         Column("content", Text, nullable=False),
     ).create(connection)
+
+
+def add_outbox(connection: Connection) -> None:
+    """Version 3 holds what MLflow is to be told."""
+    tables = MetaData()
+    tracked_runs = Table(
+        "tracked_runs",
+        tables,
+        Column("run_key", String, primary_key=True),
+        Column("scope", String, nullable=False),
+        Column("content", Text, nullable=False),
+        Column("store", String),
+        Column("run_id", String),
+    )
+    Table(
+        "outbox",
+        tables,
+        Column("id", Integer, primary_key=True),
+        Column("run_key", ForeignKey(tracked_runs.c.run_key), nullable=False),
+        Column("kind", String, nullable=False),
+        Column("step", BigInteger, nullable=False),
+        Column("frozen_at", Double, nullable=False),
+        Column("points", Integer, nullable=False),
+        Column("content", Text, nullable=False),
+        Column("sent_at", Double),
+        Column("problem", Text),
+        UniqueConstraint("run_key", "kind", "step"),
+        Index("outbox_unsent", "sent_at", "id"),
+        sqlite_autoincrement=True,
+    )
+    tables.create_all(connection)

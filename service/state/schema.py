@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from service.state.errors import StateError
-from service.state.migrations import Migration, add_drift_samples
+from service.state.migrations import Migration, add_drift_samples, add_outbox
 
 metadata = MetaData()
 
@@ -105,7 +105,36 @@ drift_samples = Table(
 )
 """What drift detection said at each of its ticks."""
 
-MIGRATIONS: Sequence[Migration] = (add_drift_samples,)
+tracked_runs = Table(
+    "tracked_runs",
+    metadata,
+    Column("run_key", String, primary_key=True),
+    Column("scope", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("store", String),
+    Column("run_id", String),
+)
+"""Runs of the history in MLflow; ``run_id`` is known once the run exists in ``store``."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_key", ForeignKey(tracked_runs.c.run_key), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("frozen_at", Double, nullable=False),
+    Column("points", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("sent_at", Double),
+    Column("problem", Text),
+    UniqueConstraint("run_key", "kind", "step"),
+    Index("outbox_unsent", "sent_at", "id"),
+    sqlite_autoincrement=True,
+)
+"""What MLflow is to be told, frozen before it is sent; unsent while ``sent_at`` is null."""
+
+MIGRATIONS: Sequence[Migration] = (add_drift_samples, add_outbox)
 """Step ``i`` makes schema version ``i + 2`` of ``i + 1``; never changed once released.
 
 A new database is created from the tables above, which always show the newest version.

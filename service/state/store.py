@@ -12,6 +12,7 @@ from service.state.drift_samples import StoredDriftSamples
 from service.state.history import StoredHistory
 from service.state.keyed import KeyedValues
 from service.state.leases import Leases
+from service.state.outbox import Outbox
 from service.state.schema import drift_samples, epochs, snapshots
 
 TIMEOUT_SECONDS = 5.0
@@ -50,6 +51,10 @@ class State:
     def drift_samples(self, scope: str) -> StoredDriftSamples:
         """Return what drift detection said in one scope."""
         return StoredDriftSamples(self._database, scope)
+
+    def outbox(self, scope: str) -> Outbox:
+        """Return what MLflow is to be told of one scope."""
+        return Outbox(self._database, scope)
 
     def forget_silent_scopes(self, since: float) -> None:
         """Drop the history of every scope that has stored nothing since then, in Unix seconds.

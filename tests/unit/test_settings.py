@@ -49,3 +49,24 @@ def test_kubernetes_service_links_are_no_settings() -> None:
         "CTR_MONITOR_PORT_8000_TCP_PROTO": "tcp",
     }
     assert Settings.from_environment(links) == Settings()
+
+
+def test_mlflows_own_variables_are_settings_and_their_ctr_twins_are_not() -> None:
+    given = Settings.from_environment({"MLFLOW_TRACKING_URI": "http://mlflow:5000"})
+    assert given.mlflow_tracking_uri == "http://mlflow:5000"
+
+    with pytest.raises(InvalidSettingsError, match="CTR_MLFLOW_TRACKING_URI is not a setting"):
+        Settings.from_environment({"CTR_MLFLOW_TRACKING_URI": "http://mlflow:5000"})
+
+
+@pytest.mark.parametrize("seconds", ["1", "5", "15", "60", "300", "3600"])
+def test_a_window_of_the_bridge_divides_a_day_into_ticks_or_minutes(seconds: str) -> None:
+    given = {"CTR_BRIDGE_WINDOW": seconds, "CTR_SNAPSHOT_INTERVAL": "1"}
+    assert Settings.from_environment(given).bridge_window == int(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "tick"), [("7", "1"), ("90", "5"), ("420", "5"), ("3", "2")])
+def test_a_window_of_the_bridge_that_fits_nothing_is_refused(seconds: str, tick: str) -> None:
+    given = {"CTR_BRIDGE_WINDOW": seconds, "CTR_SNAPSHOT_INTERVAL": tick}
+    with pytest.raises(InvalidSettingsError, match=r"CTR_BRIDGE_WINDOW.* give a divisor of 86400"):
+        Settings.from_environment(given)

@@ -1,0 +1,1 @@
+"""Writes what the counters say into MLflow runs, exactly once."""

@@ -1,0 +1,65 @@
+"""`python -m bridge`: what can be done with the history."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from bridge.process import open_bridge, run
+from bridge.tracking_uri import UnusableTrackingUriError
+from service.prediction.experiment import ExperimentError
+from service.settings import InvalidSettingsError, Settings
+from service.state.errors import StateError
+
+_CANNOT_START = (ExperimentError, InvalidSettingsError, StateError, UnusableTrackingUriError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit status."""
+    flags = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="bridge: %(message)s")
+    try:
+        settings = Settings.from_environment(os.environ)
+        if flags.command == "send":
+            return _send(settings)
+        run(settings, end_with_stdin=flags.end_with_stdin)
+    except _CANNOT_START as error:
+        print(f"the bridge cannot start: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _send(settings: Settings) -> int:
+    """Freeze and send what is due, once."""
+    with open_bridge(settings) as bridge:
+        if not bridge.lease.renew():
+            print("another bridge is at work; it sends what waits", file=sys.stderr)
+            return 1
+        windows, points = bridge.freeze(), bridge.send()
+        bridge.keep_lease()
+        problem = bridge.problem
+    print(f"{windows} windows frozen, {points} points sent")
+    if problem:
+        print(f"not everything was sent: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bridge",
+        description="Write what the service counted into MLflow runs.",
+        epilog="The settings are the service's CTR_ variables and MLFLOW_TRACKING_URI.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    running = commands.add_parser("run", help="write the history until stopped")
+    running.add_argument(
+        "--end-with-stdin", action="store_true", help="stop when standard input ends"
+    )
+    commands.add_parser("send", help="write what is due now, then end")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

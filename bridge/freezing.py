@@ -1,0 +1,156 @@
+"""From the history to the outbox: what each window was is written down once and never changes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bridge.points import (
+    Numbers,
+    common_numbers,
+    common_points_of,
+    day_numbers,
+    points_of,
+    window_numbers,
+)
+from bridge.runs import RunNaming, day_end_ms
+from bridge.slot_reader import ModelVersion, SlotContent, SlotReader
+from bridge.windows import SECONDS_PER_DAY, Slot, slot_at, slots_between, slots_of_day
+from service.monitoring.counts import ModelCounts
+from service.monitoring.health import HealthPolicy, HealthStatus, judge
+from service.monitoring.history import History
+from service.monitoring.tracking import Entry, EntryKind, RunKind, TrackedRun
+from service.state.drift_samples import StoredDriftSamples
+from service.state.outbox import Outbox
+
+_DAY_SO_FAR_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freezer:
+    """Freezes the windows that are over and not yet frozen, oldest first."""
+
+    history: History
+    drift_samples: StoredDriftSamples
+    outbox: Outbox
+    naming: RunNaming
+    health_policy: HealthPolicy
+    health_window_seconds: float
+    grace_seconds: float
+    """A window is frozen once the history goes on for so long after its end."""
+
+    def freeze(self, now: float) -> int:
+        """Freeze what is due at ``now``, in Unix seconds; returns the number of windows."""
+        due = self._due()
+        for slot in due:
+            self._freeze_slot(slot, now)
+        return len(due)
+
+    def _due(self) -> Sequence[Slot]:
+        # Only what lies before a stored tick is over: the last totals of a service that was killed
+        # come into the history when it starts again, dated back.
+        span = self.history.span()
+        if span is None:
+            return ()
+        first, last = span
+        seconds = self.naming.window_seconds
+        frozen = self.outbox.frozen_until()
+        start = slot_at(first, seconds).start if frozen is None else max(frozen, first - seconds)
+        return slots_between(start, last - self.grace_seconds, seconds)
+
+    def _freeze_slot(self, slot: Slot, now: float) -> None:
+        reader = SlotReader(self.history)
+        content = reader.read(slot)
+        runs: list[TrackedRun] = []
+        entries: list[Entry] = []
+        if content is not None:
+            health = self._health(reader, content)
+            for key, counts in content.by_version.items():
+                run = self.naming.of_day(key.model, key.version, slot)
+                numbers = self._numbers(slot, content, run, counts, health[key.model])
+                runs.append(run)
+                entries.append(
+                    Entry(
+                        run_key=run.key,
+                        kind=EntryKind.WINDOW,
+                        step=slot.number,
+                        points=points_of(numbers, model_name=key.model, slot=slot),
+                    )
+                )
+                if slot.end % _DAY_SO_FAR_SECONDS == 0 and not slot.ends_day:
+                    entries.append(self._day_so_far(run, slot, numbers))
+        self.outbox.freeze(runs, entries, at=now, until=slot.end)
+        self.outbox.freeze((), self._closings(slot, reader), at=now)
+
+    def _numbers(
+        self,
+        slot: Slot,
+        content: SlotContent,
+        run: TrackedRun,
+        counts: ModelCounts,
+        health: HealthStatus,
+    ) -> Numbers:
+        last = self.outbox.last(run.key, EntryKind.WINDOW)
+        before = 0.0 if last is None else common_numbers(last.points)["total_requests"]
+        said = [
+            sample
+            for sample in self.drift_samples.between(run.model_name, slot.start + 1, slot.end)
+            if sample.model_version == run.model_version
+        ]
+        if said and said[-1].standing and health is HealthStatus.HEALTHY:
+            health = HealthStatus.WARNING
+        return window_numbers(
+            counts,
+            window=content.window,
+            requests_today=before + counts.requests,
+            health=health,
+            drift=said[-1] if said else None,
+        )
+
+    def _health(self, reader: SlotReader, content: SlotContent) -> Mapping[str, HealthStatus]:
+        counts_by_model = reader.model_counts(content, self.health_window_seconds)
+        return {
+            model: judge(model, counts, policy=self.health_policy, decided={}).status
+            for model, counts in counts_by_model.items()
+        }
+
+    def _day_so_far(self, run: TrackedRun, slot: Slot, latest: Numbers) -> Entry:
+        frozen = self.outbox.entries(run.key, EntryKind.WINDOW)
+        windows = [*(common_numbers(entry.points) for entry in frozen), latest]
+        return Entry(
+            run_key=run.key,
+            kind=EntryKind.DAY,
+            step=slot.number,
+            points=common_points_of(day_numbers(windows), slot),
+        )
+
+    def _closings(self, slot: Slot, reader: SlotReader) -> Iterator[Entry]:
+        """Close the runs of days that are over with this slot."""
+        for run in self.outbox.unclosed():
+            day_start = run.start_ms // 1000
+            if day_start + SECONDS_PER_DAY > slot.end or run.kind not in _DAILY:
+                continue
+            last = slots_of_day(day_start, slot.seconds)[-1]
+            numbers: Numbers = {}
+            if run.kind is RunKind.MONITORING:
+                frozen = self.outbox.entries(run.key, EntryKind.WINDOW)
+                expected = self._expected(run, reader, slot.seconds)
+                numbers = {
+                    **day_numbers([common_numbers(entry.points) for entry in frozen]),
+                    "day/windows_expected": float(expected),
+                    "day/completeness": len(frozen) / expected if expected else 0.0,
+                }
+            yield Entry(
+                run_key=run.key,
+                kind=EntryKind.CLOSE,
+                step=last.number,
+                points=common_points_of(numbers, last),
+                end_ms=day_end_ms(run),
+            )
+
+    def _expected(self, run: TrackedRun, reader: SlotReader, seconds: int) -> int:
+        """Count the windows of a day in which the history saw this version being served."""
+        key = ModelVersion(run.model_name, run.model_version)
+        contents = (reader.read(slot) for slot in slots_of_day(run.start_ms // 1000, seconds))
+        return sum(content is not None and key in content.by_version for content in contents)
+
+
+_DAILY = {RunKind.MONITORING, RunKind.SAMPLES}

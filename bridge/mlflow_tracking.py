@@ -1,0 +1,157 @@
+"""MLflow as the place where the history is kept; the only module that imports it.
+
+MLflow's own retries are off: a call that fails is told of at once, and the outbox tries again.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from bridge.tracking import RefusedError, RunGoneError, TrackingUnavailableError
+from bridge.tracking_uri import TrackingStore
+from service.monitoring.tracking import Point, TrackedRun
+
+_TIMEOUT_SECONDS = 5
+# Read by MLflow when it is imported and at each call.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_TIMEOUT_SECONDS),
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
+os.environ.update(_ENVIRONMENT)
+
+from mlflow.entities import Metric, RunTag, ViewType  # noqa: E402 - reads the variables above
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+RUN_KEY_TAG = "ctr.run_key"
+_METRICS_PER_CALL = 1000
+_GONE = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+_REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
+_REASONS = {
+    "PERMISSION_DENIED": "forbidden",
+    "CUSTOMER_UNAUTHORIZED": "unauthorized",
+    "UNAUTHENTICATED": "unauthorized",
+}
+
+
+class MlflowTracking:
+    """One experiment of one tracking store; implements :class:`bridge.tracking.Tracking`."""
+
+    def __init__(self, store: TrackingStore, experiment_name: str) -> None:
+        store.prepare()
+        self._store = store
+        self._experiment_name = experiment_name
+        self._experiment_id: str | None = None
+        self._client: MlflowClient | None = None
+
+    @property
+    def experiment_id(self) -> str | None:
+        """Known once connected."""
+        return self._experiment_id
+
+    def connect(self) -> str:
+        """Find, restore or create the experiment; see the port."""
+        with _own_errors():
+            if self._client is None:
+                # The first contact with a new SQLite file creates its tables: seconds.
+                self._client = MlflowClient(tracking_uri=self._store.uri)
+            found = self._client.get_experiment_by_name(self._experiment_name)
+            if found is None:
+                self._experiment_id = self._client.create_experiment(
+                    self._experiment_name, artifact_location=self._store.artifact_location
+                )
+            else:
+                self._experiment_id = found.experiment_id
+                if found.lifecycle_stage == "deleted":
+                    self._client.restore_experiment(found.experiment_id)
+        return f"{self._store.name}#{self._experiment_id}"
+
+    def find_or_create(self, run: TrackedRun, parent_id: str | None) -> str:
+        """Find a run by its key; of several the oldest; else create it; see the port."""
+        client, experiment_id = self._connected()
+        with _own_errors():
+            found = client.search_runs(
+                [experiment_id],
+                filter_string=f"tags.`{RUN_KEY_TAG}` = '{run.key}'",
+                run_view_type=ViewType.ALL,
+                order_by=["attributes.start_time ASC"],
+                max_results=2,
+            )
+            if found:
+                info = found[0].info
+                if info.lifecycle_stage == "deleted":
+                    client.restore_run(info.run_id)
+                return str(info.run_id)
+            parent = {} if parent_id is None else {"mlflow.parentRunId": parent_id}
+            created = client.create_run(
+                experiment_id,
+                start_time=run.start_ms,
+                run_name=run.name,
+                tags={**run.tags, **parent, RUN_KEY_TAG: run.key},
+            )
+            return str(created.info.run_id)
+
+    def tell(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        """Add points and set tags; see the port."""
+        client, _ = self._connected()
+        metrics = [Metric(p.name, p.value, p.timestamp_ms, p.step) for p in points]
+        labels = [RunTag(name, value) for name, value in tags.items()]
+        with _own_errors(restore=(client, run_id)):
+            if self._store.doubles_points:
+                metrics = _missing(client, run_id, metrics)
+            for start in range(0, max(len(metrics), 1), _METRICS_PER_CALL):
+                client.log_batch(
+                    run_id,
+                    metrics=metrics[start : start + _METRICS_PER_CALL],
+                    tags=labels if start == 0 else [],
+                    synchronous=True,
+                )
+
+    def finish(self, run_id: str, end_ms: int) -> None:
+        """Mark a run as finished; see the port."""
+        client, _ = self._connected()
+        with _own_errors(restore=(client, run_id)):
+            client.set_terminated(run_id, status="FINISHED", end_time=end_ms)
+
+    def _connected(self) -> tuple[MlflowClient, str]:
+        if self._client is None or self._experiment_id is None:
+            raise TrackingUnavailableError("not connected yet", "unreachable")
+        return self._client, self._experiment_id
+
+
+def _missing(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> list[Metric]:
+    """Drop what the run has already: the file store keeps doubles, databases do not."""
+    missing: list[Metric] = []
+    known: dict[str, set[tuple[int, int]]] = {}
+    for metric in metrics:
+        if metric.key not in known:
+            history = client.get_metric_history(run_id, metric.key)
+            known[metric.key] = {(point.step, point.timestamp) for point in history}
+        if (metric.step, metric.timestamp) not in known[metric.key]:
+            missing.append(metric)
+    return missing
+
+
+@contextmanager
+def _own_errors(restore: tuple[MlflowClient, str] | None = None) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        message = " ".join(str(error).split())[:500]
+        if restore is not None and "must be in the 'active' state" in message:
+            client, run_id = restore
+            with _own_errors():
+                client.restore_run(run_id)
+            raise TrackingUnavailableError(
+                "a run had been deleted; it is restored", "run_deleted"
+            ) from error
+        if restore is not None and error.error_code in _GONE:
+            raise RunGoneError(message) from error
+        if restore is not None and error.error_code in _REFUSED:
+            raise RefusedError(message) from error
+        reason = _REASONS.get(error.error_code, "unreachable")
+        raise TrackingUnavailableError(message, reason) from error
+    except OSError as error:
+        raise TrackingUnavailableError(str(error), "unreachable") from error

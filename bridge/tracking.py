@@ -1,0 +1,62 @@
+"""The port to the place where the history is kept, and how it fails."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from service.monitoring.tracking import Point, TrackedRun
+
+
+class TrackingError(Exception):
+    """Something could not be told; the message says why, and what to do."""
+
+
+class TrackingUnavailableError(TrackingError):
+    """Nothing can be told now; the same may work later."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """A word for a metric's label, such as ``unreachable``."""
+
+
+class RunGoneError(TrackingError):
+    """The run does not exist any more."""
+
+
+class RefusedError(TrackingError):
+    """What was told is refused and will be refused again."""
+
+
+class Tracking(Protocol):
+    """A store of runs.
+
+    Telling the same point twice is telling it once.
+
+    Raises:
+        TrackingUnavailableError: In every method, when the store does not answer in time.
+    """
+
+    def connect(self) -> str:
+        """Find or create the experiment.
+
+        Returns:
+            What tells this store and experiment from any other.
+        """
+
+    def find_or_create(self, run: TrackedRun, parent_id: str | None) -> str:
+        """Give the id of the run with this key, whoever created it; else create it."""
+
+    def tell(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        """Add points and set tags.
+
+        Raises:
+            RunGoneError: The run does not exist any more.
+            RefusedError: A point or tag is refused; none of them was taken.
+        """
+
+    def finish(self, run_id: str, end_ms: int) -> None:
+        """Mark a run as finished.
+
+        Raises:
+            RunGoneError: The run does not exist any more.
+        """

@@ -1,0 +1,56 @@
+"""How the writing of the history goes, as the bridge last said."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+SILENT_AFTER_SECONDS = 30.0
+"""A bridge that has said nothing for so long is not running."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeStatus:
+    """What the bridge that holds the lease knows."""
+
+    at: float
+    """When it said so, in Unix seconds."""
+    store: str
+    """Where the history goes; without a password."""
+    experiment_id: str | None = None
+    """In MLflow; None until it was reached once."""
+    last_success: float | None = None
+    """When MLflow last took something or was found in order, in Unix seconds."""
+    problem: str = ""
+    """Why nothing can be sent now."""
+    lag_seconds: float = 0.0
+    """Age of the oldest window that is over and not in MLflow."""
+    waiting_points: int = 0
+    refused_entries: int = 0
+    """Set aside because MLflow refuses a part of them for good."""
+    dropped_sample_points: int = 0
+    """Individual predictions given up because too much waited; aggregates never are."""
+    completeness: float | None = None
+    """Share of the windows of the last closed day that were written; the least of any model."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Calls that failed, by reason, since the bridge started."""
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the bridge has stopped talking, ``now`` in Unix seconds."""
+        return now - self.at > SILENT_AFTER_SECONDS
+
+    def to_json(self) -> str:
+        """Serialise without loss."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: The text is not a status.
+        """
+        try:
+            return cls(**json.loads(text))
+        except TypeError as error:
+            raise ValueError(f"not a status of the bridge: {error!r}") from error
