@@ -1,6 +1,6 @@
 # Targets with a comment of two # are listed by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check format lock lock-check train
+.PHONY: help run ui test bench check format lock lock-check train
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -11,6 +11,9 @@ help: ## List the targets
 run: $(INSTALLED) ## Train models if there are none, then serve on http://127.0.0.1:8000
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
 	@exec $(BIN)/python scripts/run_api.py
+
+ui: $(INSTALLED) ## Show the history in MLflow on http://127.0.0.1:5000
+	@exec $(BIN)/python -m bridge ui
 
 train: $(INSTALLED) ## Train new models on the simulated click log
 	$(BIN)/python scripts/train_models.py

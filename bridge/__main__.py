@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bridge.process import open_bridge, run
+from bridge.process import open_bridge, run, store_of
 from bridge.tracking_uri import UnusableTrackingUriError
+from bridge.ui import open_ui
 from service.prediction.experiment import ExperimentError
 from service.settings import InvalidSettingsError, Settings
+from service.state.bridge_statuses import BridgeStatuses
 from service.state.errors import StateError
+from service.state.store import open_state
 
 _CANNOT_START = (ExperimentError, InvalidSettingsError, StateError, UnusableTrackingUriError)
 
@@ -23,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ)
         if flags.command == "send":
             return _send(settings)
+        if flags.command == "ui":
+            return _ui(settings)
         run(settings, end_with_stdin=flags.end_with_stdin)
     except _CANNOT_START as error:
         print(f"the bridge cannot start: {error}", file=sys.stderr)
@@ -46,6 +51,14 @@ def _send(settings: Settings) -> int:
     return 0
 
 
+def _ui(settings: Settings) -> int:
+    store = store_of(settings)
+    with open_state(settings.state_store) as state:
+        status = BridgeStatuses(state.values, settings.scope).load()
+    experiment_id = None if status is None or status.store != store.name else status.experiment_id
+    return open_ui(store, ui_url=settings.mlflow_ui, experiment_id=experiment_id)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bridge",
@@ -58,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--end-with-stdin", action="store_true", help="stop when standard input ends"
     )
     commands.add_parser("send", help="write what is due now, then end")
+    commands.add_parser("ui", help="serve MLflow's pages of the history")
     return parser
 
 

@@ -12,6 +12,7 @@ from service import __version__
 from service.api.body_gate import BodyGate
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
+from service.api.mlflow import mlflow_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
@@ -27,6 +28,7 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftWatch
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
+from service.state.bridge_statuses import BridgeStatuses
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.judgements import JudgementGauges
@@ -85,12 +87,14 @@ def create_app(
         materiality=settings.materiality,
         thresholds=settings.drift_thresholds,
     )
+    bridge_statuses = BridgeStatuses(state.values, settings.scope)
     monitor = Monitor(
         source=source,
         verdicts=verdicts,
         policy=settings.health_policy,
         health_window_seconds=settings.health_window,
         drift=drift,
+        bridge=bridge_statuses if settings.bridge_enabled else None,
     )
 
     def housekeeping(now: float) -> None:
@@ -147,6 +151,13 @@ def create_app(
         )
     )
     app.include_router(drift_router(drift, baselines, history_seconds=settings.history))
+    app.include_router(
+        mlflow_router(
+            statuses=bridge_statuses,
+            outbox=state.outbox(settings.scope),
+            ui_url=settings.mlflow_ui,
+        )
+    )
     app.add_middleware(BodyGate, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
     return app
 

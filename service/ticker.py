@@ -139,6 +139,8 @@ class Ticker:
                     )
                 for revision in active:
                     self._gauges.show_baseline(revision.baseline)
+                if judgement.health.bridge is not None:
+                    self._gauges.show_bridge(judgement.health.bridge)
                 self._gauges.show_snapshot_stored(judgement.health.window.end)
                 self._gauges.flush()
         except Exception:
