@@ -20,7 +20,7 @@ test: $(INSTALLED) ## Install what the tests need and run all of them
 	@scripts/install_test_tools.sh
 	$(BIN)/pytest
 
-bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift detection is (half an hour)
+bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift detection is (twenty minutes)
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
 	$(BIN)/python -m benchmarks.monitoring_cost
 	$(BIN)/python -m benchmarks.memory
