@@ -195,3 +195,15 @@ def test_a_window_rolls_by_the_minute() -> None:
 
     assert sums[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
     assert rows.tolist() == [[1.0, 4.0], [2.0, 4.0]]
+
+
+def test_all_weights_together_are_one_as_the_budget_is_shared() -> None:
+    reference = Reference.of(captured(traffic(1000, seed=7)), materiality=0.01)
+
+    shares = [q.weights.sum() + q.ripple_weight for q in reference.quantities]
+    entering = [bank.weight[bank.source < 0].sum() for bank in map(Bank.of, reference.quantities)]
+
+    assert len(shares) == 2
+    assert sum(shares) == pytest.approx(1)
+    # What enters the sums at a tick: a cell's weight, once for all of its ages.
+    assert sum(entering) + reference.predictions.ripple_weight == pytest.approx(1)
