@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drift_traffic import MEAN, MIDNIGHT, STD, captured, four_numbers, traffic
+from drift_traffic import MEAN, MIDNIGHT, STD, Traffic, captured, four_numbers, joined, traffic
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import PREDICTION_BOUNDS
@@ -207,3 +207,15 @@ def test_all_weights_together_are_one_as_the_budget_is_shared() -> None:
     assert sum(shares) == pytest.approx(1)
     # What enters the sums at a tick: a cell's weight, once for all of its ages.
     assert sum(entering) + reference.predictions.ripple_weight == pytest.approx(1)
+
+
+def test_a_daily_course_of_little_traffic_is_a_reference_without_a_ripple() -> None:
+    means = MEAN * (1 + 0.3 * np.sin(2 * math.pi * HOURS / 24))
+    day = joined(
+        *(traffic(240, Traffic(mean=m, per_tick=10), seed=h) for h, m in enumerate(means.tolist()))
+    )
+
+    reference = Reference.of(captured(day), materiality=0.01)
+
+    assert not reference.predictions.course.means[0].flat
+    assert reference.predictions.ripple is None
