@@ -76,6 +76,7 @@ def test_an_increment_of_the_mean_channel_matches_a_hand_computed_case(known: Re
         squares=np.array([120.0]),
         predicted=nothing,
         doubt=nothing,
+        standing=nothing + 1,
     )
 
     tilt = 0.2 / 1.02
@@ -105,7 +106,7 @@ def test_no_cell_gains_on_average_while_the_mean_wanders_as_it_did(wandering: Re
     ticks = traffic(5760, seed=77, start=TOMORROW, wander=0.01)
     part = detector(wandering)._parts[0]  # noqa: SLF001 - its increments are the claim
     seen = wandering.predictions.course.standardise(ticks.time, ticks.predictions)
-    _, _, _, factors = part._factors(  # noqa: SLF001
+    _, _, factors = part._factors(  # noqa: SLF001
         part.start(),
         part_ticks(ticks),
         seen,
@@ -363,7 +364,7 @@ def test_a_state_of_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format"):
         DriftState.from_json('{"format": 0}')
     with pytest.raises(ValueError, match="not a drift state"):
-        DriftState.from_json('{"format": 1}')
+        DriftState.from_json('{"format": 2}')
 
 
 # --- the latch ------------------------------------------------------------------------------
@@ -419,6 +420,7 @@ def factors_of(reference: Reference, what: Traffic) -> np.ndarray:
             squares=seen.squares,
             predicted=nothing,
             doubt=nothing,
+            standing=nothing + 1,
         )
     )
 

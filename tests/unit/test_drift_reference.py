@@ -13,7 +13,7 @@ from service.monitoring.drift.bank import Bank
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.channels import channel_functions
 from service.monitoring.drift.course import Standardised
-from service.monitoring.drift.kalman import wander_filter
+from service.monitoring.drift.kalman import Filtered, wander_filter
 from service.monitoring.drift.profile import fit
 from service.monitoring.drift.recent import RecentSums
 from service.monitoring.drift.reference import Reference
@@ -21,6 +21,11 @@ from service.monitoring.drift.rolling import roll
 from service.monitoring.drift.wander import Autoregression, measure
 
 HOURS = np.arange(24) + 0.5
+
+
+@pytest.fixture(scope="module")
+def wandering() -> Reference:
+    return Reference.of(captured(traffic(5760, seed=4, wander=0.01)), materiality=0.01)
 
 
 def test_the_promise_is_one_percent_in_thirty_days() -> None:
@@ -115,9 +120,10 @@ def test_few_buckets_leave_few_channels() -> None:
     assert channel_functions(law, np.array([0.1, 0.2]), 3).shape == (3, 1)
 
 
-def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows() -> None:
-    reference = Reference.of(captured(traffic(5760, seed=4, wander=0.01)), materiality=0.01)
-    bank = Bank.of(reference.predictions)
+def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows(
+    wandering: Reference,
+) -> None:
+    bank = Bank.of(wandering.predictions)
     channels = len(bank.wander)
     std = math.sqrt(bank.wander[0])
 
@@ -127,13 +133,91 @@ def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows() -> N
             sums=np.full((500, channels), 300.0 * shift),
             squares=np.full(500, 300.0),
         )
-        level, _, _ = wander_filter(
-            bank, np.zeros(channels), bank.wander.copy(), seen, np.ones(500)
+        nothing = np.zeros(channels)
+        (level, _, _), _ = wander_filter(
+            bank, (nothing, bank.wander.copy(), nothing), seen, np.ones(500)
         )
         return float(level[0])
 
     assert 0.2 * std < level_after(0.5 * std) < 0.45 * std
     assert level_after(100 * std) < 6.5 * std
+
+
+def test_a_tick_after_missed_ones_is_conditioned_on_as_the_mean_that_it_is(
+    wandering: Reference,
+) -> None:
+    bank = Bank.of(wandering.predictions)
+    channels = len(bank.wander)
+    count, shift = np.array([300.0, 1200.0, 300.0]), np.array([0.01, -0.02, 0.0])
+    nothing = np.zeros(channels)
+
+    _, known = wander_filter(
+        bank,
+        (nothing, bank.wander.copy(), nothing),
+        Standardised(
+            count=count,
+            sums=np.repeat((count * shift)[:, None], channels, axis=1),
+            squares=count,
+        ),
+        np.array([1.0, 4.0, 1.0]),
+    )
+
+    # Six ticks of a wander; seen are the first alone, then four at once; asked is the last.
+    place = np.arange(6)
+    wander = bank.wander[0] * bank.decay[0] ** np.abs(place[:, None] - place)
+    seeing = np.array([[1, 0, 0, 0, 0, 0], [0, 0.25, 0.25, 0.25, 0.25, 0], [0, 0, 0, 0, 0, 1]])
+    joint = seeing @ wander @ seeing.T
+    for asked in (1, 2):
+        seen = joint[:asked, :asked] + np.diag(1 / count[:asked])
+        weights = np.linalg.solve(seen, joint[:asked, asked])
+        assert known.predicted[asked, 0] == pytest.approx(weights @ shift[:asked])
+        assert known.doubt[asked, 0] == pytest.approx(
+            joint[asked, asked] - weights @ joint[:asked, asked]
+        )
+
+
+def test_what_the_filter_leaves_of_a_standing_shift_is_known_exactly(wandering: Reference) -> None:
+    bank, _, known = standing_shift(wandering, per_tick=30.0, shift=np.full(4, 0.001))
+
+    seen = np.flatnonzero(bank.wander > 0)
+    left = (0.001 - known.predicted) / 0.001
+    assert known.standing[:, seen] == pytest.approx(left[:, seen])
+    assert (known.standing[0] == 1).all()
+
+
+@pytest.mark.parametrize("per_tick", [3.0, 30.0, 300.0, 3000.0])
+def test_no_cell_gains_from_a_shift_of_its_zone_whatever_the_traffic(
+    wandering: Reference, per_tick: float
+) -> None:
+    zones = wandering.predictions.zones
+    bank, seen, known = standing_shift(wandering, per_tick=per_tick, shift=zones)
+
+    found = bank.log_factors(
+        count=seen.count,
+        sums=seen.sums,
+        squares=seen.squares,
+        predicted=known.predicted,
+        doubt=known.doubt,
+        standing=known.standing,
+    )
+
+    # Without sampling noise nothing but the shift is there to gain from.
+    assert (found <= 1e-12).all()
+
+
+def standing_shift(
+    reference: Reference, *, per_tick: float, shift: np.ndarray
+) -> tuple[Bank, Standardised, Filtered]:
+    """Two thousand ticks of it, without sampling noise."""
+    bank = Bank.of(reference.predictions)
+    nothing = np.zeros(len(bank.wander))
+    seen = Standardised(
+        count=np.full(2000, per_tick),
+        sums=np.tile(per_tick * shift, (2000, 1)),
+        squares=np.full(2000, per_tick * (1 + shift[0] ** 2)),
+    )
+    _, known = wander_filter(bank, (nothing, bank.wander.copy(), nothing), seen, np.ones(2000))
+    return bank, seen, known
 
 
 def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:

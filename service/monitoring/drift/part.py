@@ -110,6 +110,7 @@ class Part:
         return QuantityState(
             level=np.zeros(self._reference.course.channels),
             doubt=self._reference.wander.variance.copy(),
+            taken=np.zeros(self._reference.course.channels),
             cells=np.zeros(len(self._weight)),
             recent=(),
             ripple=np.zeros(0) if ripple is None else ripple.start(),
@@ -121,7 +122,7 @@ class Part:
     ) -> tuple[QuantityState, Floats, list[Alarm]]:
         """Fold ticks in; gives the logarithm of the evidence after each, shape ``(t,)``."""
         seen = self._reference.course.standardise(ticks.time, ticks.quantity)
-        level, doubt, memory, factors = self._factors(old, ticks, seen)
+        (level, doubt, taken), memory, factors = self._factors(old, ticks, seen)
         recent = RecentSums([list(runs) for runs in old.recent])
         rows = np.column_stack([seen.count, seen.squares, seen.sums]).tolist()
         elapsed, time = ticks.elapsed.tolist(), ticks.time.tolist()
@@ -153,6 +154,7 @@ class Part:
         after = QuantityState(
             level=level,
             doubt=doubt,
+            taken=taken,
             cells=cells,
             recent=tuple(tuple(runs) for runs in recent.levels),
             ripple=memory,
@@ -174,20 +176,23 @@ class Part:
 
     def _factors(
         self, old: QuantityState, ticks: PartTicks, seen: Standardised
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        level, doubt, known = wander_filter(self._bank, old.level, old.doubt, seen, ticks.elapsed)
+    ) -> tuple[tuple[Floats, Floats, Floats], Floats, Floats]:
+        filtered, known = wander_filter(
+            self._bank, (old.level, old.doubt, old.taken), seen, ticks.elapsed
+        )
         log_factors = self._bank.log_factors(
             count=seen.count,
             sums=seen.sums,
             squares=seen.squares,
             predicted=known.predicted,
             doubt=known.doubt,
+            standing=known.standing,
         )
         memory = old.ripple
         if self._reference.ripple is not None:
             memory, more = self._reference.ripple.fold(memory, ticks.time, ticks.quantity)
             log_factors = np.concatenate([log_factors, more], axis=1)
-        return level, doubt, memory, np.exp(np.minimum(log_factors, _MOST_LOG_FACTOR))
+        return filtered, memory, np.exp(np.minimum(log_factors, _MOST_LOG_FACTOR))
 
     def _name(
         self,
