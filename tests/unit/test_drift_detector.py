@@ -22,10 +22,11 @@ from service.monitoring.drift.bank import Bank
 from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.drift.part import PartTicks
+from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.state import DriftState
 from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Ticks
+from service.monitoring.drift.window_test import WindowSums
 
 TOMORROW = MIDNIGHT + 86_400
 MUTED_LATENCY = 10.0
@@ -299,6 +300,32 @@ def test_a_normal_day_is_silent_against_four_numbers() -> None:
     reference = Reference.of(four_numbers(), materiality=0.01)
 
     assert not judged(reference, traffic(5760, seed=81, wander=0.01)).alarms
+
+
+# --- the window test ------------------------------------------------------------------------
+
+
+def test_observations_are_spread_over_the_ticks_that_hold_them() -> None:
+    # An hour of 10 a tick; one tick alone; one long tick of four; all but a few in one of four.
+    count = np.array([2400.0, 10.0, 40.0, 1006.0])
+    crowding = np.array([240 * 10.0**2, 10.0**2, 40.0**2 / 4, 1000.0**2 + 3 * 2.0**2])
+    windows = WindowSums(
+        count=count, sums=count, squares=count, crowding=crowding, bets=np.zeros((4, 1))
+    )
+
+    assert windows.span_seconds == pytest.approx([3600, 15, 60, 15 * 1006**2 / 1_000_012])
+
+
+def test_a_window_of_one_tick_may_be_off_by_what_one_tick_wanders_an_hour_may_not() -> None:
+    reference = Reference.of(captured(traffic(5760, seed=83, wander=0.15)), materiality=0.01)
+    far = 4.6 * math.sqrt(reference.predictions.wander.variance[0]) * STD
+    what = Traffic(mean=MEAN + far, per_tick=5000)
+
+    evidence = judged(reference, traffic(240, what, seed=84, start=TOMORROW))
+
+    ticks = [alarm.tick for alarm in evidence.alarms if alarm.channel == WINDOW_CHANNEL]
+    assert ticks
+    assert min(ticks) > 10
 
 
 # --- the fold -------------------------------------------------------------------------------

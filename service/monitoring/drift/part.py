@@ -227,7 +227,8 @@ class Part:
         self, old: QuantityState, ticks: PartTicks, seen: Standardised
     ) -> tuple[Floats, WindowSums]:
         course = self._reference.course
-        columns = [seen.count[:, None], seen.sums[:, :1], seen.squares[:, None]]
+        crowding = seen.count**2 / ticks.elapsed
+        columns = [np.column_stack([seen.count, seen.sums[:, 0], seen.squares, crowding])]
         if self._kind is None:
             moment = ticks.time - TICK_SECONDS / 2
             mean, std = course.means[0].at(moment), course.stds[0].at(moment)
@@ -238,9 +239,7 @@ class Part:
             np.concatenate(columns, axis=1),
             self._thresholds.window_seconds,
         )
-        return rows, WindowSums(
-            count=sums[:, 0], sums=sums[:, 1], squares=sums[:, 2], bets=sums[:, 3:]
-        )
+        return rows, WindowSums.of(sums)
 
     def _window_test(
         self, old: QuantityState, ticks: PartTicks, windows: WindowSums, evidence: Floats
@@ -251,7 +250,6 @@ class Part:
                 self._reference,
                 windows,
                 z=limits.latency_z if self._kind else limits.mean_z,
-                seconds=limits.window_seconds,
                 least=limits.min_predictions,
             )
         }

@@ -159,11 +159,8 @@ def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Dr
         threshold[state.active.kind] = LOG_THRESHOLD
     if not since:
         return []
-    sums = state.window[:, 1:].sum(axis=0)
-    windows = WindowSums(
-        count=sums[None, 0], sums=sums[None, 1], squares=sums[None, 2], bets=sums[None, 3:]
-    )
-    z = float(shift_z(side.reference, windows, thresholds.window_seconds)[0])
+    windows = WindowSums.of(state.window[:, 1:].sum(axis=0, keepdims=True))
+    z = float(shift_z(side.reference, windows)[0])
     ratio = float(windows.variance_ratio[0])
     shift = float(windows.shift[0]) * side.reference.course.std / side.reference.course.mean
     found = []
