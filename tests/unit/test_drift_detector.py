@@ -365,6 +365,52 @@ def test_merged_ticks_alarm_no_later_than_a_merged_tick_after_single_ones(known:
     assert kind is DriftKind.MEAN_SHIFT
 
 
+@pytest.mark.parametrize("missed", [0, 120, 240, 960, 2880])
+def test_a_gap_in_a_daily_course_is_no_drift(missed: int) -> None:
+    reference = Reference.of(captured(seasonal(MIDNIGHT, days=2, seed=103)), materiality=0.01)
+    day = seasonal(TOMORROW, days=1, seed=104)
+    assert not reference.predictions.course.means[0].flat
+
+    # The course rises fastest at midnight; a week later the day begins with one long tick.
+    before = seasonal(TOMORROW - 86_400, days=1, seed=105).part(slice(-40, None))
+    parts = [before, in_one(day.part(slice(missed))), day.part(slice(missed, missed + 100))]
+    evidence = judged(reference, Ticks.joined(parts if missed else parts[::2]))
+
+    assert evidence.log_evidence.max() < 10
+
+
+def test_an_hour_in_one_tick_is_held_against_the_course_at_half_past() -> None:
+    reference = Reference.of(captured(seasonal(MIDNIGHT, days=2, seed=103)), materiality=0.01)
+    two = seasonal(TOMORROW, days=1, seed=107).part(slice(239, 241))
+    half_past = MEAN * (1 + 0.15 * math.sin(2 * math.pi * 1.5 / 24))
+    # The first ends at one o'clock; the second, the next one, at two.
+    hour = replace(
+        two,
+        time=np.array([TOMORROW + 3600, TOMORROW + 7200]),
+        predictions=replace(two.predictions, total=np.array([0.0, 100 * half_past])),
+    )
+
+    state, _ = detector(reference).advance(detector(reference).start(), hour)
+
+    count, deviation = state.quantities[0].window[-1, 1:3]
+    assert count == 100
+    assert deviation / count == pytest.approx(0, abs=0.01)
+
+
+def test_half_an_hour_in_one_tick_is_judged_on_a_daily_course_too() -> None:
+    reference = Reference.of(captured(seasonal(MIDNIGHT, days=2, seed=103)), materiality=0.01)
+    day = seasonal(TOMORROW, days=1, seed=106)
+    higher = replace(day.predictions, total=1.1 * day.predictions.total)
+    shifted = replace(day, predictions=higher)
+
+    evidence = judged(
+        reference, Ticks.joined([day.part(slice(1)), in_one(shifted.part(slice(1, 121)))])
+    )
+
+    assert first(evidence) == (1, DriftKind.MEAN_SHIFT)
+    assert DriftKind.LATENCY_ANOMALY not in {alarm.kind for alarm in evidence.alarms}
+
+
 def test_ticks_that_were_folded_before_change_nothing(known: Reference) -> None:
     ticks = traffic(50, seed=111, start=TOMORROW)
     state, _ = detector(known).advance(detector(known).start(), ticks)
@@ -449,6 +495,36 @@ def factors_of(reference: Reference, what: Traffic) -> np.ndarray:
             doubt=nothing,
             standing=nothing + 1,
         )
+    )
+
+
+def seasonal(start: float, *, days: int, seed: int) -> Ticks:
+    """A mean that follows a sine of 15 % over the day, a new level every five minutes."""
+    starts = start + 300.0 * np.arange(288 * days)
+    means = MEAN * (1 + 0.15 * np.sin(2 * math.pi * (starts + 150) / 86_400))
+    return Ticks.joined(
+        [
+            traffic(20, Traffic(mean=mean, per_tick=100), seed=seed * 1000 + number, start=begin)
+            for number, (begin, mean) in enumerate(
+                zip(starts.tolist(), means.tolist(), strict=True)
+            )
+        ]
+    )
+
+
+def in_one(ticks: Ticks) -> Ticks:
+    """All of them as the one long tick that follows missed ones."""
+
+    def added(quantity: Aggregates) -> Aggregates:
+        return replace(
+            quantity,
+            total=quantity.total.sum(keepdims=True),
+            squares=quantity.squares.sum(keepdims=True),
+            buckets=quantity.buckets.sum(axis=0, keepdims=True),
+        )
+
+    return Ticks(
+        time=ticks.time[-1:], predictions=added(ticks.predictions), latency=added(ticks.latency)
     )
 
 

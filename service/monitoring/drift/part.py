@@ -36,6 +36,8 @@ WINDOW_CHANNEL = "window"
 _MOST_LOG_FACTOR = 300.0
 _NO_EVIDENCE = 1e-300
 _MOST_CELL = 1e280
+_LONGEST_TICKS = 240.0
+"""Over more than an hour the mean of a daily course depends on when in it the traffic came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,11 @@ class PartTicks:
     quantity: Aggregates
     begin: int
     """Index of the first one."""
+
+    @property
+    def middle(self) -> Floats:
+        """End of the nominal tick in the middle of each, in Unix seconds."""
+        return self.time - (self.elapsed - 1) * TICK_SECONDS / 2
 
 
 class Part:
@@ -121,7 +128,8 @@ class Part:
         self, old: QuantityState, ticks: PartTicks
     ) -> tuple[QuantityState, Floats, list[Alarm]]:
         """Fold ticks in; gives the logarithm of the evidence after each, shape ``(t,)``."""
-        seen = self._reference.course.standardise(ticks.time, ticks.quantity)
+        ticks = self._comparable(ticks)
+        seen = self._reference.course.standardise(ticks.middle, ticks.quantity)
         (level, doubt, taken), memory, factors = self._factors(old, ticks, seen)
         recent = RecentSums([list(runs) for runs in old.recent])
         rows = np.column_stack([seen.count, seen.squares, seen.sums]).tolist()
@@ -174,6 +182,22 @@ class Part:
             if value > 0
         }
 
+    def _comparable(self, ticks: PartTicks) -> PartTicks:
+        """Leave out what ticks saw that are too long to be held against a daily course."""
+        if self._reference.course.flat:
+            return ticks
+        kept = (ticks.elapsed <= _LONGEST_TICKS).astype(np.float64)
+        seen = ticks.quantity
+        return replace(
+            ticks,
+            quantity=replace(
+                seen,
+                total=seen.total * kept,
+                squares=seen.squares * kept,
+                buckets=seen.buckets * kept[:, None],
+            ),
+        )
+
     def _factors(
         self, old: QuantityState, ticks: PartTicks, seen: Standardised
     ) -> tuple[tuple[Floats, Floats, Floats], Floats, Floats]:
@@ -190,7 +214,7 @@ class Part:
         )
         memory = old.ripple
         if self._reference.ripple is not None:
-            memory, more = self._reference.ripple.fold(memory, ticks.time, ticks.quantity)
+            memory, more = self._reference.ripple.fold(memory, ticks.middle, ticks.quantity)
             log_factors = np.concatenate([log_factors, more], axis=1)
         return filtered, memory, np.exp(np.minimum(log_factors, _MOST_LOG_FACTOR))
 
@@ -230,7 +254,7 @@ class Part:
         crowding = seen.count**2 / ticks.elapsed
         columns = [np.column_stack([seen.count, seen.sums[:, 0], seen.squares, crowding])]
         if self._kind is None:
-            moment = ticks.time - TICK_SECONDS / 2
+            moment = ticks.middle - TICK_SECONDS / 2
             mean, std = course.means[0].at(moment), course.stds[0].at(moment)
             columns.append(variance_bets(self._reference, ticks.quantity, mean, std))
         rows, sums = roll(

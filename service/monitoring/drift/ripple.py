@@ -92,7 +92,7 @@ class RippleReference:
 
         Args:
             memory: From the tick before.
-            time: End of each tick in Unix seconds, shape ``(t,)``.
+            time: End of each nominal tick in Unix seconds, shape ``(t,)``.
             quantity: The ticks.
 
         Returns:
