@@ -150,7 +150,8 @@ class Part:
                 # Less evidence is a supermartingale still.
                 cells = np.minimum(cells, _MOST_CELL)
                 cells *= self._ceiling / float(self._weight @ cells)
-            evidence[t] = now = math.log(max(min(total, _MOST_CELL), _NO_EVIDENCE))
+                total = self._ceiling
+            evidence[t] = now = math.log(max(total, _NO_EVIDENCE))
             recent.add(rows[t])
             loud = now >= LOG_THRESHOLD and enough[t]
             if loud or active is not None:
