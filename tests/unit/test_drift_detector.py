@@ -16,17 +16,23 @@ from drift_traffic import (
     joined,
     traffic,
 )
+from scipy.special import logsumexp
 
 from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.drift.bank import Bank
 from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks
+from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks, _clear, _latched
 from service.monitoring.drift.reference import Reference
-from service.monitoring.drift.state import DriftState
-from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Ticks
-from service.monitoring.drift.window_test import WindowSums
+from service.monitoring.drift.state import Active, DriftState
+from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats, Ticks
+from service.monitoring.drift.window_test import (
+    WindowSums,
+    mean_is_off,
+    shift_evidence,
+    variance_is_off,
+)
 
 TOMORROW = MIDNIGHT + 86_400
 MUTED_LATENCY = 10.0
@@ -136,6 +142,83 @@ def test_evidence_of_an_empty_tick_grows_by_the_ticks_that_it_stands_for(known: 
     # No bet was settled: R = 1 after the first, 1 + 4 after the second.
     smooth = state.quantities[0].cells[: len(Bank.of(known.predictions).channel)]
     assert smooth.tolist() == [5.0] * len(smooth)
+
+
+def test_no_bet_is_lost_nor_made_up_as_it_ages(wandering: Reference) -> None:
+    some = traffic(50, seed=3)
+    ticks = replace(some, predictions=nothing_of(some.predictions))
+
+    state, _ = detector(wandering).advance(detector(wandering).start(), ticks)
+
+    # Nothing was settled: one unit a tick, spread over the ages of each bet.
+    bank = Bank.of(wandering.predictions)
+    cells = state.quantities[0].cells[: len(bank.channel)]
+    bets = np.unique(np.stack([bank.channel, bank.side, bank.size]), axis=1, return_inverse=True)[1]
+    assert len(set(bets.tolist())) < len(bets)
+    assert np.bincount(bets, cells) == pytest.approx(50)
+
+
+def test_an_increment_of_a_bucket_channel_pays_for_the_law_and_for_the_filters_doubt(
+    wandering: Reference,
+) -> None:
+    # Upwards, N = 1000, Z = 20, prediction 0.001, doubt 0.0004. The law is flat, so one moment
+    # generating function, here from its definition.
+    predictions = wandering.predictions
+    bank, law = Bank.of(predictions), predictions.course.law
+    assert law is not None
+    function = predictions.course.functions[:, 0]
+    channels = len(predictions.zones)
+
+    found = bank.log_factors(
+        count=np.array([1000.0]),
+        sums=np.full((1, channels), 20.0),
+        squares=np.array([1000.0]),
+        predicted=np.full((1, channels), 0.001),
+        doubt=np.full((1, channels), 0.0004),
+        standing=np.zeros((1, channels)),
+    )[0]
+
+    for cell in np.flatnonzero((bank.channel == 1) & (bank.side > 0)):
+        expected = bank.size[cell] * bank.response[cell]
+        tilt = expected / (1.02 + 1000 * 0.0004)
+        gain = tilt * (20 - 1000 * 0.001 - 1000 * bank.response[cell] * bank.zone[cell])
+        moment = 1000 * 1.02 * math.log(law @ np.exp(tilt * function))
+        exact = gain - moment - tilt**2 * 1000**2 * 0.0004 / 2
+        # The polynomial in place of the logarithm may only cost, and little.
+        assert exact - 0.01 * moment <= found[cell] <= exact + 1e-9
+
+
+def test_a_learnt_bet_gains_nothing_on_average_at_the_edge_of_what_is_immaterial(
+    known: Reference,
+) -> None:
+    ripple = known.predictions.ripple
+    assert ripple is not None
+    law, groups = ripple.laws[0], ripple.groups
+    learnt = np.tile(np.where(np.arange(len(law)) % 2, 20.0, -20.0), (4, 1)) / law.max()
+    memory = np.column_stack([learnt, np.full((4, 2), 300.0)]).ravel()
+
+    def settled(group: int) -> Floats:
+        """One observation in that group."""
+        buckets = np.zeros((1, len(PREDICTION_BOUNDS) + 1))
+        buckets[0, groups[group]] = 1.0
+        one = Aggregates(
+            total=np.zeros(1),
+            squares=np.zeros(1),
+            buckets=buckets,
+            bounds=np.asarray(PREDICTION_BOUNDS),
+        )
+        return np.asarray(ripple.fold(memory, np.array([TOMORROW]), one)[1][0])
+
+    factors = np.exp([settled(group) for group in range(len(law))])
+    ratio = factors / (law @ factors)
+    chi = np.sqrt(law @ (ratio - 1) ** 2)
+    edge = law[:, None] * (1 + ripple.radius * (ratio - 1) / chi)
+    assert (chi > 0.01).all()
+    assert edge.sum(axis=0) == pytest.approx(1)
+    gain = (edge * factors).sum(axis=0)
+    assert (gain <= 1 + 1e-9).all()
+    # exp(-x) (1 + x) with x = radius * chi: no dearer than it must be.
+    assert gain == pytest.approx(np.exp(-ripple.radius * chi) * (1 + ripple.radius * chi))
 
 
 # --- silence --------------------------------------------------------------------------------
@@ -328,6 +411,58 @@ def test_a_window_of_one_tick_may_be_off_by_what_one_tick_wanders_an_hour_may_no
     assert min(ticks) > 10
 
 
+@pytest.mark.parametrize(("count", "off"), [(101, False), (4000, True)])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_shift_over_few_observations_passes_z_and_size_but_not_chance(
+    known: Reference, count: int, sign: float, *, off: bool
+) -> None:
+    windows = one_window(count, shift=sign * 0.4, mean_square=1.16)
+
+    # 0.4 standard deviations of 101 observations: z = 4, of which chance makes one in 30,000.
+    assert mean_is_off(known.predictions, windows, z=2.0, least=100).tolist() == [off]
+
+
+def test_the_evidence_of_a_window_matches_a_hand_computed_case(known: Reference) -> None:
+    # N = 4000, mean 0.4, mean square 1.16; both sides and twelve tilts weigh the same.
+    zone = float(known.predictions.zones[0])
+    values = []
+    for tilt in np.geomspace(0.003, 1.0, 12):
+        for shift in (0.4, -0.4):
+            about = 1.16 - 2 * zone * shift + zone**2
+            values.append(4000 * (tilt * (shift - zone) - tilt**2 / 6 * (about + 2 * 1.02)))
+
+    found = shift_evidence(known.predictions, one_window(4000, shift=0.4, mean_square=1.16))
+
+    assert found == pytest.approx(logsumexp(values) - math.log(24))
+
+
+def test_a_shift_that_is_beyond_chance_but_small_is_no_window_alarm(known: Reference) -> None:
+    windows = one_window(10**7, shift=0.19, mean_square=1.0361)
+
+    assert shift_evidence(known.predictions, windows)[0] > 1000
+    assert not mean_is_off(known.predictions, windows, z=2.0, least=100).any()
+
+
+@pytest.mark.parametrize(("count", "off"), [(101, False), (10_000, True)])
+def test_a_variance_halved_over_few_observations_passes_its_ratio_but_not_chance(
+    known: Reference, count: int, *, off: bool
+) -> None:
+    windows = one_window(count, shift=0.0, mean_square=0.5)
+
+    assert variance_is_off(known.predictions, windows, ratio=1.5, least=100).tolist() == [off]
+
+
+def one_window(count: int, *, shift: float, mean_square: float) -> WindowSums:
+    """An hour of it, evenly; no bet on a greater variance has won."""
+    return WindowSums(
+        count=np.array([float(count)]),
+        sums=np.array([count * shift]),
+        squares=np.array([count * mean_square]),
+        crowding=np.array([count**2 / 240]),
+        bets=np.zeros((1, 4)),
+    )
+
+
 # --- the fold -------------------------------------------------------------------------------
 
 
@@ -463,6 +598,70 @@ def test_an_alarm_stands_until_the_evidence_has_been_low_for_a_quarter_of_an_hou
     assert not any(active[ended:])
 
 
+def test_an_alarm_clears_at_the_sixtieth_tick_in_a_row_below_a_hundredth(known: Reference) -> None:
+    ticks = joined(
+        traffic(20, Traffic(mean=MEAN * 1.2, std=STD * 1.2), seed=131, start=TOMORROW),
+        traffic(400, seed=132),
+    )
+    fold, state = detector(known), detector(known).start()
+    active, evidence = [], []
+    for t in range(len(ticks)):
+        state, one = fold.advance(state, ticks.part(slice(t, t + 1)))
+        active.append(state.quantities[0].active is not None)
+        evidence.append(one.log_evidence[0, 0])
+
+    low = np.array(evidence) < math.log(172_800 / 0.009 / 100)
+    began = active.index(True)
+    cleared = next(t for t in range(began + 60, len(low)) if low[t - 59 : t + 1].all())
+    assert active == [began <= t < cleared for t in range(len(low))]
+
+
+def test_one_tick_of_more_than_a_hundredth_begins_the_sixty_anew() -> None:
+    low, more = math.log(172_800 / 0.009 / 101), math.log(172_800 / 0.009 / 99)
+    active: Active | None = Active(
+        kind=DriftKind.MEAN_SHIFT, alarmed_at=TOMORROW, since=TOMORROW, ticks=0, quiet=0
+    )
+
+    for evidence in [low] * 59 + [more] + [low] * 59:
+        active = _clear(active, evidence)
+        assert active is not None
+
+    assert _clear(active, low) is None
+
+
+def test_evidence_is_held_three_above_the_threshold(known: Reference) -> None:
+    drifted = traffic(60, Traffic(mean=MEAN * 1.5, std=STD * 1.5), seed=133, start=TOMORROW)
+
+    state, evidence = detector(known).advance(detector(known).start(), drifted)
+
+    cap = math.log(172_800 / 0.009) + 3
+    assert evidence.log_evidence[10:, 0] == pytest.approx(cap)
+    # One number everywhere: what the gauges show by channel adds up to it.
+    channels = ("mean", "location", "spread", "skew", "buckets")
+    by_channel = detector(known).log_evidence_by_channel(state)
+    assert math.log(sum(math.exp(by_channel[name]) for name in channels)) == pytest.approx(cap)
+
+
+@pytest.mark.parametrize(
+    ("off", "quiet", "raised", "after"),
+    [
+        ([0, 1, 2], None, [0], 7),
+        ([5], 4, [], 4),
+        # 60 quiet ticks clear it: those before count.
+        ([0], 59, [], 9),
+        ([1], 59, [1], 8),
+        ([], 49, [], 59),
+        ([], 50, [], None),
+    ],
+)
+def test_a_window_test_is_raised_again_only_after_sixty_quiet_ticks(
+    off: list[int], quiet: int | None, raised: list[int], after: int | None
+) -> None:
+    verdicts = np.isin(np.arange(10), off)
+
+    assert _latched(verdicts, quiet) == (raised, after)
+
+
 def test_an_alarm_that_stands_is_raised_once(known: Reference) -> None:
     ticks = traffic(300, Traffic(mean=MEAN * 1.1, std=STD * 1.1), seed=141, start=TOMORROW)
 
@@ -525,6 +724,15 @@ def in_one(ticks: Ticks) -> Ticks:
 
     return Ticks(
         time=ticks.time[-1:], predictions=added(ticks.predictions), latency=added(ticks.latency)
+    )
+
+
+def nothing_of(quantity: Aggregates) -> Aggregates:
+    return replace(
+        quantity,
+        buckets=quantity.buckets * 0,
+        total=quantity.total * 0,
+        squares=quantity.squares * 0,
     )
 
 

@@ -10,10 +10,11 @@ from drift_traffic import MEAN, MIDNIGHT, STD, Traffic, captured, four_numbers, 
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.drift.bank import Bank
-from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.budget import LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.channels import channel_functions
 from service.monitoring.drift.course import Standardised
 from service.monitoring.drift.kalman import Filtered, wander_filter
+from service.monitoring.drift.kind import DriftKind, change_since
 from service.monitoring.drift.profile import fit
 from service.monitoring.drift.recent import RecentSums
 from service.monitoring.drift.reference import Reference
@@ -31,6 +32,8 @@ def wandering() -> Reference:
 def test_the_promise_is_one_percent_in_thirty_days() -> None:
     # 172,800 ticks over 0.9 % for the sequential route; the window tests have the rest.
     assert pytest.approx(math.log(172_800 / 0.009)) == LOG_THRESHOLD
+    # Three tests, each with at most exp(-threshold) at each of 172,800 ticks.
+    assert 3 * 172_800 * math.exp(-WINDOW_LOG_THRESHOLD) == pytest.approx(0.001)
 
 
 def test_a_course_of_noise_is_a_flat_line() -> None:
@@ -226,6 +229,67 @@ def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:
     assert reference.predictions.commissioning
     assert reference.predictions.zones[0] * STD >= 0.1 * MEAN
     assert not Reference.of(captured(traffic(1000, seed=5)), materiality=0.01).latency.commissioning  # type: ignore[union-attr]
+
+
+def test_a_zone_is_the_materiality_and_three_standard_errors_of_the_baseline() -> None:
+    reference = Reference.of(captured(traffic(5760, seed=8)), materiality=0.01)
+
+    error = 3 / math.sqrt(5760 * 300)
+    location = MEAN / STD
+    assert not reference.predictions.wander.variance.any()
+    assert reference.predictions.zones == pytest.approx(
+        np.array([0.01, 0.01, 0.005, 0.005]) * location + error, rel=0.005
+    )
+    ripple = reference.predictions.ripple
+    assert ripple is not None
+    assert ripple.radius == pytest.approx(
+        0.005 * location + 1.5 * math.sqrt(ripple.directions / (5760 * 300)), rel=0.005
+    )
+
+
+def test_a_change_is_counted_from_the_edge_of_the_zone_in_errors_that_know_the_wander(
+    wandering: Reference,
+) -> None:
+    predictions = wandering.predictions
+    channels = len(predictions.zones)
+    shift = float(predictions.zones[0]) + 0.1
+
+    # 40 ticks of 300; the mean off, the further channels not, the variance about it 1.
+    totals = np.concatenate([[shift], np.zeros(channels - 1)])
+    change = change_since(
+        predictions, np.array([[40.0, 12_000.0, 12_000 * (1 + shift**2), *(12_000 * totals)]])
+    )
+
+    # The variance of the mean of an autoregression, added up pair by pair in steps of a second.
+    place = np.arange(600)
+    lags = np.abs(place[:, None] - place)
+    wander = predictions.wander.variance[0] * np.exp(-lags / predictions.wander.seconds[0]).mean()
+    assert change is not None
+    assert change.mean == pytest.approx(shift)
+    assert change.variance_ratio == pytest.approx(1)
+    assert change.mean_errors == pytest.approx(0.1 / math.sqrt(1 / 12_000 + wander), rel=1e-3)
+    assert change.prediction_kind is DriftKind.MEAN_SHIFT
+
+
+def test_a_bucket_channels_moment_is_that_of_the_worst_hour() -> None:
+    swing = np.sin(2 * math.pi * HOURS / 24)
+    day = joined(
+        *(
+            traffic(240, Traffic(mean=MEAN * (1 + 0.2 * x), std=STD * (1 + 0.5 * x)), seed=h)
+            for h, x in enumerate(swing.tolist())
+        )
+    )
+    course = Reference.of(captured(day), materiality=0.01).predictions.course
+    hours = captured(day).predictions
+    assert hours is not None
+
+    logs = []
+    for law in hours.counts / hours.counts.sum(axis=1, keepdims=True):
+        function = course.functions[:, 1] - law @ course.functions[:, 1]
+        z = function / math.sqrt(law @ function**2)
+        logs.append(math.log(law @ np.exp(0.5 * z)))
+    assert course.log_moment(2, np.array([0.5]))[0] == pytest.approx(max(logs))
+    assert np.mean(logs) < 0.98 * max(logs)
 
 
 def test_a_baseline_keeps_its_wander_to_the_last_bit() -> None:
