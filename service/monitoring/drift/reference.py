@@ -25,11 +25,12 @@ UNKNOWN_WANDER = 0.10
 """Zone, as a share of the mean, where nobody has measured how much the mean wanders."""
 _UNKNOWN_SHAPE = 0.2
 
-_PREDICTION_WEIGHTS = (0.16, 0.28, 0.20, 0.10)
+_PREDICTION_WEIGHTS = (0.15, 0.27, 0.20, 0.10)
 _RIPPLE_WEIGHT = 0.08
 _RIPPLE_LEAK = 0.1
 """Share of a wander of the location that shows in directions beyond the smooth channels."""
 _LATENCY_WEIGHTS = (0.08, 0.12)
+"""All weights together are 1: the budget is shared by predictions, ripple and latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
