@@ -20,6 +20,7 @@ from service.monitoring.drift.recent import RecentSums
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.rolling import roll
 from service.monitoring.drift.wander import Autoregression, measure
+from service.monitoring.drift.window_test import WindowSums, shift_z
 
 HOURS = np.arange(24) + 0.5
 
@@ -229,6 +230,19 @@ def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:
     assert reference.predictions.commissioning
     assert reference.predictions.zones[0] * STD >= 0.1 * MEAN
     assert not Reference.of(captured(traffic(1000, seed=5)), materiality=0.01).latency.commissioning  # type: ignore[union-attr]
+
+
+def test_a_stated_spread_of_window_means_takes_the_place_of_the_tenth() -> None:
+    four = replace(four_numbers(), window_std_prediction=0.02 * MEAN)
+
+    predictions = Reference.of(four, materiality=0.01).predictions
+
+    assert predictions.zones[0] == pytest.approx(0.06 * MEAN / STD)
+    # z of an endless window is the shift over the stated spread: 0.05 / 0.02.
+    shift = 0.05 * MEAN / STD
+    columns = np.array([[1e12, shift * 1e12, 1e12, 1e24 / 240, *[0.0] * 4]])
+    assert shift_z(predictions, WindowSums.of(columns))[0] == pytest.approx(2.5, rel=1e-6)
+    assert predictions.commissioning
 
 
 def test_a_zone_is_the_materiality_and_three_standard_errors_of_the_baseline() -> None:

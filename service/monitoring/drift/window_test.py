@@ -99,6 +99,7 @@ def window_std(reference: QuantityReference, windows: WindowSums) -> Floats:
 def shift_z(reference: QuantityReference, windows: WindowSums) -> Floats:
     """Shift of the mean in standard deviations of a window's mean, wander included."""
     noise = 1 / np.maximum(windows.count, 1) + window_std(reference, windows) ** 2
+    noise += reference.stated_window_std**2
     return np.asarray(windows.shift / np.sqrt(noise))
 
 
