@@ -56,6 +56,8 @@ class Bridge:
         self._freezer = Freezer(
             history=self._history,
             drift_samples=state.drift_samples(settings.scope),
+            sampled_windows=state.sampled_windows(settings.scope),
+            samples_per_window=settings.samples_per_window,
             outbox=self._outbox,
             naming=RunNaming(
                 source=settings.scope,

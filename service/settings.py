@@ -89,6 +89,8 @@ class Settings(BaseModel):
     """Whether the service starts the bridge to MLflow beside it."""
     bridge_window: Annotated[int, Field(ge=1, le=3600)] = 300
     """Seconds of one window of the history in MLflow."""
+    samples_per_window: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Individual predictions, and errors, of a model that a window keeps for MLflow."""
     mlflow_tracking_uri: str | None = None
     """Where the history goes; by default SQLite, ``mlflow.db`` in the working folder."""
     mlflow_experiment_name: Annotated[str, Field(min_length=1)] = "ctr_prediction_production"
