@@ -64,7 +64,7 @@ def _report(settings: Settings, flags: argparse.Namespace) -> int:
     from bridge.report_page import page_of  # noqa: PLC0415 - plots cost memory that others save
 
     with open_state(settings.state_store) as state:
-        outbox = state.outbox(settings.scope)
+        outbox = state.outbox(settings.monitored_scope)
         if flags.run is None:
             keys = [run.key for run in outbox.runs_of(flags.model, RunKind.MONITORING)]
             wanted = [key for key in keys if flags.day in key.split("|")]
@@ -74,14 +74,14 @@ def _report(settings: Settings, flags: argparse.Namespace) -> int:
             print("there is no such model and day in the state store", file=sys.stderr)
             return 1
         known = outbox.run(wanted[-1], "")
-        flags.output.write_text(page_of(day_of(state, settings.scope, known.run)))
+        flags.output.write_text(page_of(day_of(state, settings.monitored_scope, known.run)))
     return 0
 
 
 def _ui(settings: Settings) -> int:
     store = store_of(settings)
     with open_state(settings.state_store) as state:
-        status = BridgeStatuses(state.values, settings.scope).load()
+        status = BridgeStatuses(state.values, settings.monitored_scope).load()
     experiment_id = None if status is None or status.store != store.name else status.experiment_id
     return open_ui(store, ui_url=settings.mlflow_ui, experiment_id=experiment_id)
 

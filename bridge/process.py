@@ -47,26 +47,26 @@ class Bridge:
     def __init__(self, settings: Settings, store: TrackingStore, state: State) -> None:
         self._store = store
         self._window_seconds = settings.bridge_window
-        self._history = state.history(settings.scope)
-        self._outbox = state.outbox(settings.scope)
-        self._statuses = BridgeStatuses(state.values, settings.scope)
+        self._history = state.history(settings.monitored_scope)
+        self._outbox = state.outbox(settings.monitored_scope)
+        self._statuses = BridgeStatuses(state.values, settings.monitored_scope)
         self._ui_url = settings.mlflow_ui
         self._models_dir = settings.models_dir
         self._dropped = 0
         self.lease = BridgeLease(
             state.leases,
-            scope=settings.scope,
+            scope=settings.monitored_scope,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._tracking = MlflowTracking(store, settings.mlflow_experiment_name)
         self._freezer = Freezer(
             history=self._history,
-            drift_samples=state.drift_samples(settings.scope),
-            sampled_windows=state.sampled_windows(settings.scope),
+            drift_samples=state.drift_samples(settings.monitored_scope),
+            sampled_windows=state.sampled_windows(settings.monitored_scope),
             samples_per_window=settings.samples_per_window,
             outbox=self._outbox,
             naming=RunNaming(
-                source=settings.scope,
+                source=settings.monitored_scope,
                 window_seconds=settings.bridge_window,
                 experiment=_experiment_name(settings),
                 service_version=__version__,
