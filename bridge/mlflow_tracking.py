@@ -4,9 +4,13 @@ MLflow's own retries are off: a call that fails is told of at once, and the outb
 """
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from bridge.mlflow_schema import check_tables
 from bridge.tracking import RefusedError, RunGoneError, TrackingUnavailableError
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point, TrackedRun
@@ -40,7 +44,6 @@ class MlflowTracking:
     """One experiment of one tracking store; implements :class:`bridge.tracking.Tracking`."""
 
     def __init__(self, store: TrackingStore, experiment_name: str) -> None:
-        store.prepare()
         self._store = store
         self._experiment_name = experiment_name
         self._experiment_id: str | None = None
@@ -53,7 +56,10 @@ class MlflowTracking:
 
     def connect(self) -> str:
         """Find, restore or create the experiment; see the port."""
-        with _own_errors():
+        with self._own_errors():
+            self._store.prepare()
+            if self._store.is_database:
+                check_tables(self._store)
             if self._client is None:
                 # The first contact with a new SQLite file creates its tables: seconds.
                 self._client = MlflowClient(tracking_uri=self._store.uri)
@@ -71,7 +77,7 @@ class MlflowTracking:
     def find_or_create(self, run: TrackedRun, parent_id: str | None) -> str:
         """Find a run by its key; of several the oldest; else create it; see the port."""
         client, experiment_id = self._connected()
-        with _own_errors():
+        with self._own_errors():
             found = client.search_runs(
                 [experiment_id],
                 filter_string=f"tags.`{RUN_KEY_TAG}` = '{run.key}'",
@@ -98,7 +104,7 @@ class MlflowTracking:
         client, _ = self._connected()
         metrics = [Metric(p.name, p.value, p.timestamp_ms, p.step) for p in points]
         labels = [RunTag(name, value) for name, value in tags.items()]
-        with _own_errors(restore=(client, run_id)):
+        with self._own_errors(restore=(client, run_id)):
             if self._store.doubles_points:
                 metrics = _missing(client, run_id, metrics)
             for start in range(0, max(len(metrics), 1), _METRICS_PER_CALL):
@@ -112,13 +118,38 @@ class MlflowTracking:
     def finish(self, run_id: str, end_ms: int) -> None:
         """Mark a run as finished; see the port."""
         client, _ = self._connected()
-        with _own_errors(restore=(client, run_id)):
+        with self._own_errors(restore=(client, run_id)):
             client.set_terminated(run_id, status="FINISHED", end_time=end_ms)
 
     def _connected(self) -> tuple[MlflowClient, str]:
         if self._client is None or self._experiment_id is None:
             raise TrackingUnavailableError("not connected yet", "unreachable")
         return self._client, self._experiment_id
+
+    @contextmanager
+    def _own_errors(self, restore: tuple[MlflowClient, str] | None = None) -> Iterator[None]:
+        try:
+            yield
+        except MlflowException as error:
+            message = self._said(error)
+            if restore is not None and "must be in the 'active' state" in message:
+                client, run_id = restore
+                with self._own_errors():
+                    client.restore_run(run_id)
+                raise TrackingUnavailableError(
+                    "a run had been deleted; it is restored", "run_deleted"
+                ) from error
+            if restore is not None and error.error_code in _GONE:
+                raise RunGoneError(message) from error
+            if restore is not None and error.error_code in _REFUSED:
+                raise RefusedError(message) from error
+            reason = _REASONS.get(error.error_code, "unreachable")
+            raise TrackingUnavailableError(message, reason) from error
+        except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+            raise TrackingUnavailableError(self._said(error), "unreachable") from error
+
+    def _said(self, error: Exception) -> str:
+        return " ".join(self._store.redacted(str(error)).split())[:500]
 
 
 def _missing(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> list[Metric]:
@@ -132,26 +163,3 @@ def _missing(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> li
         if (metric.step, metric.timestamp) not in known[metric.key]:
             missing.append(metric)
     return missing
-
-
-@contextmanager
-def _own_errors(restore: tuple[MlflowClient, str] | None = None) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        message = " ".join(str(error).split())[:500]
-        if restore is not None and "must be in the 'active' state" in message:
-            client, run_id = restore
-            with _own_errors():
-                client.restore_run(run_id)
-            raise TrackingUnavailableError(
-                "a run had been deleted; it is restored", "run_deleted"
-            ) from error
-        if restore is not None and error.error_code in _GONE:
-            raise RunGoneError(message) from error
-        if restore is not None and error.error_code in _REFUSED:
-            raise RefusedError(message) from error
-        reason = _REASONS.get(error.error_code, "unreachable")
-        raise TrackingUnavailableError(message, reason) from error
-    except OSError as error:
-        raise TrackingUnavailableError(str(error), "unreachable") from error
