@@ -1,12 +1,17 @@
-"""`python -m bridge`: what can be done with the history."""
+"""`python -m bridge`: what can be done with the history.
+
+Each command loads only what it needs: the doctor works where MLflow cannot be imported.
+"""
 
 import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from bridge.process import open_bridge, run
+from bridge.doctor.examination import as_json, as_text, examine, worst
+from bridge.doctor.findings import Finding, Level
 from bridge.tracking_uri import UnusableTrackingUriError
 from service.prediction.experiment import ExperimentError
 from service.settings import InvalidSettingsError, Settings
@@ -19,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status."""
     flags = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="bridge: %(message)s")
+    if flags.command == "doctor":
+        return _doctor(as_text if not flags.json else as_json)
     try:
+        from bridge.process import run  # noqa: PLC0415 - see above
+
         settings = Settings.from_environment(os.environ)
         if flags.command == "send":
             return _send(settings)
@@ -27,11 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _CANNOT_START as error:
         print(f"the bridge cannot start: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(f"the bridge cannot start: {error}; see python -m bridge doctor", file=sys.stderr)
+        return 2
     return 0
+
+
+def _doctor(report: Callable[[Sequence[Finding]], str]) -> int:
+    """Say why nothing shows up."""
+    findings = examine(os.environ, Path.cwd())
+    print(report(findings))
+    return int(worst(findings) is Level.PROBLEM)
 
 
 def _send(settings: Settings) -> int:
     """Freeze and send what is due, once."""
+    from bridge.process import open_bridge  # noqa: PLC0415 - see above
+
     with open_bridge(settings) as bridge:
         if not bridge.lease.renew():
             print("another bridge is at work; it sends what waits", file=sys.stderr)
@@ -58,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         "--end-with-stdin", action="store_true", help="stop when standard input ends"
     )
     commands.add_parser("send", help="write what is due now, then end")
+    doctor = commands.add_parser("doctor", help="say why nothing shows up in MLflow")
+    doctor.add_argument("--json", action="store_true", help="write JSON")
     return parser
 
 

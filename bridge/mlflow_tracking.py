@@ -7,11 +7,15 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from bridge.mlflow_schema import check_tables
-from bridge.tracking import RefusedError, RunGoneError, TrackingUnavailableError
+from bridge.tracking import Records, RefusedError, RunGoneError, TrackingUnavailableError
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point, TrackedRun
 
@@ -25,12 +29,14 @@ _ENVIRONMENT = {
 }
 os.environ.update(_ENVIRONMENT)
 
-from mlflow.entities import Metric, RunTag, ViewType  # noqa: E402 - reads the variables above
+from mlflow.entities import Metric, Run, RunTag, ViewType  # noqa: E402 - reads the variables above
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.db.utils import _initialize_tables  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 RUN_KEY_TAG = "ctr.run_key"
 _METRICS_PER_CALL = 1000
+_RUNS_PER_PAGE, _PAGES_LOOKED_AT = 1000, 5
 _GONE = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 _REASONS = {
@@ -57,12 +63,10 @@ class MlflowTracking:
     def connect(self) -> str:
         """Find, restore or create the experiment; see the port."""
         with self._own_errors():
+            if self._store.database is not None and not self._store.database.exists():
+                _create(self._store.database)
             self._store.prepare()
-            if self._store.is_database:
-                check_tables(self._store)
-            if self._client is None:
-                # The first contact with a new SQLite file creates its tables: seconds.
-                self._client = MlflowClient(tracking_uri=self._store.uri)
+            self._client = self._opened()
             found = self._client.get_experiment_by_name(self._experiment_name)
             if found is None:
                 self._experiment_id = self._client.create_experiment(
@@ -73,6 +77,42 @@ class MlflowTracking:
                 if found.lifecycle_stage == "deleted":
                     self._client.restore_experiment(found.experiment_id)
         return f"{self._store.name}#{self._experiment_id}"
+
+    def look(self) -> Records:
+        """Say what is there, and change nothing.
+
+        Raises:
+            TrackingUnavailableError: The store does not answer.
+        """
+        with self._own_errors():
+            self._store.allow()
+            client = self._opened()
+            found = client.get_experiment_by_name(self._experiment_name)
+            if found is None:
+                return Records(None)
+            runs: list[Run] = []
+            token: str | None = None
+            for _ in range(_PAGES_LOOKED_AT):
+                page = client.search_runs(
+                    [found.experiment_id],
+                    filter_string=f"tags.`{RUN_KEY_TAG}` LIKE '%'",
+                    max_results=_RUNS_PER_PAGE,
+                    page_token=token,
+                )
+                runs += page
+                token = page.token
+                if not token:
+                    break
+        ids: dict[str, list[str]] = {}
+        for run in reversed(runs):
+            ids.setdefault(run.data.tags[RUN_KEY_TAG], []).append(run.info.run_id)
+        return Records(
+            experiment_id=found.experiment_id,
+            deleted=found.lifecycle_stage == "deleted",
+            runs=len(runs),
+            complete=not token,
+            doubled={key: several for key, several in ids.items() if len(several) > 1},
+        )
 
     def find_or_create(self, run: TrackedRun, parent_id: str | None) -> str:
         """Find a run by its key; of several the oldest; else create it; see the port."""
@@ -121,6 +161,11 @@ class MlflowTracking:
         with self._own_errors(restore=(client, run_id)):
             client.set_terminated(run_id, status="FINISHED", end_time=end_ms)
 
+    def _opened(self) -> MlflowClient:
+        if self._store.is_database:
+            check_tables(self._store)
+        return self._client or MlflowClient(tracking_uri=self._store.uri)
+
     def _connected(self) -> tuple[MlflowClient, str]:
         if self._client is None or self._experiment_id is None:
             raise TrackingUnavailableError("not connected yet", "unreachable")
@@ -150,6 +195,17 @@ class MlflowTracking:
 
     def _said(self, error: Exception) -> str:
         return " ".join(self._store.redacted(str(error)).split())[:500]
+
+
+def _create(database: Path) -> None:
+    """Create a SQLite database, all or nothing: MLflow cannot go on where it was cut short."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=database.parent, prefix=f".{database.name}-") as folder:
+        new = Path(folder) / database.name
+        engine = create_engine(URL.create("sqlite", database=str(new)), poolclass=NullPool)
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        if not database.exists():
+            new.rename(database)
 
 
 def _missing(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> list[Metric]:

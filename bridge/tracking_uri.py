@@ -63,6 +63,11 @@ class TrackingStore:
                 text = text.replace(secret, "***")
         return text
 
+    def allow(self) -> None:
+        """Let this process use the retired file store, where one is meant."""
+        if self.doubles_points:
+            os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+
     def prepare(self) -> None:
         """Make the store fit for several readers beside one writer.
 
@@ -70,8 +75,7 @@ class TrackingStore:
             OSError: The folder cannot be made.
             sqlite3.Error: The file cannot be opened or is no database.
         """
-        if self.doubles_points:
-            os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        self.allow()
         if self.database is not None:
             self.database.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.database)) as connection:

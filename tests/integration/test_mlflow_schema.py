@@ -1,6 +1,8 @@
 """The bridge and the tables of other releases of MLflow: it neither changes nor misreads them."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from itertools import count
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 from mlflow_databases import OLDER_REVISION, execute, make_newer, make_older_database, revision_of
 from postgres import PASSWORD, PostgreSQL
+from prometheus_server import wait_until
+from service_process import ROOT
 
 from bridge.mlflow_schema import Tables, check_tables, installed_release
 from bridge.mlflow_tracking import MlflowTracking
@@ -92,6 +96,26 @@ def test_a_database_whose_creation_was_cut_short_is_finished(new_store: NewStore
     make_older_database(store.uri)
     execute(store.uri, "DELETE FROM experiments")  # The first one comes after the last table.
 
+    connect(store)
+
+    assert check_tables(store) is Tables.CURRENT
+
+
+def test_a_bridge_that_is_killed_while_creating_the_database_leaves_none(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from bridge.tracking_uri import tracking_store; "
+    code += "from bridge.mlflow_tracking import MlflowTracking; "
+    code += "MlflowTracking(tracking_store(None, Path(sys.argv[1])), 'e').connect()"
+    creating = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    wait_until(
+        lambda: any(file.stat().st_size for file in tmp_path.glob(".mlflow.db-*/mlflow.db")),
+        seconds=60,
+        what="the first table is made",
+    )
+    creating.kill()
+    creating.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+
+    store = tracking_store(None, tmp_path)
     connect(store)
 
     assert check_tables(store) is Tables.CURRENT
