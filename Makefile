@@ -1,9 +1,10 @@
 # Targets with a comment of two # are listed by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check format lock lock-check train
+.PHONY: help run ui test bench check format lock lock-check train
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+BENCH_INSTALLED := .venv/.bench-installed
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -12,6 +13,9 @@ run: $(INSTALLED) ## Train models if there are none, then serve on http://127.0.
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
 	@exec $(BIN)/python scripts/run_api.py
 
+ui: $(INSTALLED) ## Show the history in MLflow on http://127.0.0.1:5000
+	@exec $(BIN)/python -m bridge ui
+
 train: $(INSTALLED) ## Train new models on the simulated click log
 	$(BIN)/python scripts/train_models.py
 
@@ -19,10 +23,11 @@ test: $(INSTALLED) ## Install what the tests need and run all of them
 	@scripts/install_test_tools.sh
 	$(BIN)/pytest
 
-bench: $(INSTALLED) ## Measure what monitoring costs (a quarter of an hour)
+bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift detection is (twenty minutes)
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
 	$(BIN)/python -m benchmarks.monitoring_cost
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.drift
 
 check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, lock
 	$(BIN)/ruff format --check
@@ -34,13 +39,15 @@ format: $(INSTALLED) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
-  --no-header --extra cpu pyproject.toml
+RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
+COMPILE = $(RESOLVE) --extra cpu pyproject.toml
 DEV = --group test --group lint
+BENCH = $(RESOLVE) --group benchmark --constraint requirements.lock
 
-lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock and requirements.txt
+lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock, its .txt and its -bench.lock
 	$(COMPILE) $(DEV) --generate-hashes --output-file requirements.lock
 	$(COMPILE) --generate-hashes --constraint requirements.lock --output-file requirements.txt
+	$(BENCH) --generate-hashes --output-file requirements-bench.lock
 
 # Compared without hashes: a wheel published later for a pinned version is no change of ours.
 VERSIONS = sed -n 's/^\([a-z].*[^ \\]\) *\\*$$/\1/p'
@@ -49,7 +56,13 @@ lock-check: $(INSTALLED)
 	@$(VERSIONS) requirements.lock | diff - .venv/lock || { echo "requirements.lock is stale: make lock"; exit 1; }
 	@$(COMPILE) --constraint requirements.lock | $(VERSIONS) > .venv/txt
 	@$(VERSIONS) requirements.txt | diff - .venv/txt || { echo "requirements.txt is stale: make lock"; exit 1; }
+	@$(BENCH) | $(VERSIONS) > .venv/bench
+	@$(VERSIONS) requirements-bench.lock | diff - .venv/bench || { echo "requirements-bench.lock is stale: make lock"; exit 1; }
 
 $(INSTALLED): requirements.lock
 	@scripts/install.sh "$(PYTHON)"
+	@touch $@
+
+$(BENCH_INSTALLED): requirements-bench.lock $(INSTALLED)
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements-bench.lock
 	@touch $@

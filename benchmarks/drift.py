@@ -1,167 +1,50 @@
-"""Drift detection measured: false alarms, delays, kinds, cost; a table beside the targets.
+"""Drift detection measured: false alarms, delays, kinds, cost; tables in Markdown.
 
-    python -m benchmarks.drift            about two minutes
+    python -m benchmarks.drift            about three minutes
     python -m benchmarks.drift --long     120 control months per scenario, 200 runs per delay
 
 Streams are simulated (see `drift_streams`). The yardstick is a CUSUM that knows the change, sees
-the same buckets, and has the same expected run length to a false alarm. The peer is a z-test on the
-mean of 5 minutes against the daily course, its threshold set to the same rate of false alarms.
+the same buckets, and has the same expected run length to a false alarm. The first table holds our
+detector against its targets, the others against the usual tools (see `drift_peers`) on the same
+streams: as they come, and with thresholds at the highest value of the same control months.
 """
 
 import argparse
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cache
-from statistics import NormalDist
 
 import numpy as np
 
-from benchmarks.drift_streams import (
-    FACTORS,
-    IID,
-    SEASON,
-    WANDER,
-    Effect,
-    Scenario,
-    stream,
-    table,
+from benchmarks.drift_peers import rivers
+from benchmarks.drift_runs import (
+    SCENARIOS,
+    START,
+    Delays,
+    delays,
+    known_change_cusum,
+    normal_months,
+    prepared,
+    z_at_one_percent,
 )
-from service.monitoring.buckets import PREDICTION_BOUNDS
-from service.monitoring.drift.budget import HORIZON_TICKS
-from service.monitoring.drift.detector import DriftDetector
-from service.monitoring.drift.from_ticks import baseline_from_ticks
-from service.monitoring.drift.reference import Reference
+from benchmarks.drift_streams import IID, SEASON, TICKS_PER_DAY, Effect, stream
 from service.monitoring.drift.state import DriftState
-from service.monitoring.drift.ticks import TICK_SECONDS, Floats, Ticks
 
-_BASELINE_DAYS = 7
-_TICKS_PER_DAY = 5760
-_START = 1_700_006_400.0
-_CONTROL = 480
-_RUN_LENGTH = 100 * HORIZON_TICKS
-_RENAMED_WITHIN = 20
-_Z_TICKS = 20
-_REDRAWN_EVERY = 10
+_NO_RIVER = """river is not installed, so ADWIN and Page-Hinkley are left out. To install it:
+    make bench, or: pip install --require-hashes -r requirements-bench.lock"""
+_ALWAYS = 0.1
+"""Share of a normal month; of a peer that is longer in alarm, a delay says nothing."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delays:
-    """Runs of one change."""
-
-    ticks: Floats
-    """To the first alarm after the change; the limit where there was none."""
-    kinds: Counter[str]
-    """As named within 20 ticks of the alarm."""
-    peer: Floats
-    """Of the z-test, from the same streams."""
-
-    @property
-    def mean(self) -> float:
-        """Mean delay in ticks."""
-        return float(self.ticks.mean())
-
-
-def prepared(
-    rng: np.random.Generator, scenario: Scenario, materiality: float
-) -> tuple[DriftDetector, Reference]:
-    """Capture a baseline from a week of traffic and make a detector of it."""
-    week = stream(rng, scenario, _BASELINE_DAYS * _TICKS_PER_DAY, start=_START)
-    baseline = baseline_from_ticks(
-        week,
-        model_name="model",
-        model_version="1",
-        created_at=datetime.fromtimestamp(_START, tz=UTC),
-        created_by="benchmark",
-    )
-    reference = Reference.of(baseline, materiality=materiality)
-    return DriftDetector(reference, key="1"), reference
-
-
-def delays(
-    scenario: Scenario, effect: Effect, *, runs: int, materiality: float, limit: int = 2000
-) -> Delays:
-    """Measure the delay of one change, the baseline redrawn every ten runs."""
-    rng = np.random.default_rng([runs, limit, round(effect.factor * 1000), len(effect.law)])
-    found: list[float] = []
-    peer: list[float] = []
-    kinds: Counter[str] = Counter()
-    bar = peer_threshold(scenario)
-    for run in range(runs):
-        if run % _REDRAWN_EVERY == 0:
-            detector, reference = prepared(rng, scenario, materiality)
-        start = _START + (
-            _BASELINE_DAYS * _TICKS_PER_DAY + int(rng.integers(0, _TICKS_PER_DAY))
-        ) * (TICK_SECONDS)
-        ticks = stream(rng, scenario, _CONTROL + limit, start=start, effect=effect, after=_CONTROL)
-        _, evidence = detector.advance(detector.start(), ticks)
-        alarms = [alarm for alarm in evidence.alarms if alarm.tick >= _CONTROL]
-        found.append(alarms[0].tick - _CONTROL + 1 if alarms else limit)
-        if alarms:
-            last = alarms[0].tick + _RENAMED_WITHIN
-            kinds[[alarm.kind.value for alarm in alarms if alarm.tick <= last][-1]] += 1
-        z = np.abs(plain_z(reference, ticks))[_CONTROL:]
-        hits = np.flatnonzero(z >= bar)
-        peer.append(float(hits[0] + 1) if len(hits) else limit)
-    return Delays(ticks=np.array(found), kinds=kinds, peer=np.array(peer))
-
-
-def plain_z(reference: Reference, ticks: Ticks) -> Floats:
-    """Z of the mean over the last 5 minutes against the daily course."""
-    seen = reference.predictions.course.standardise(ticks.time, ticks.predictions)
-    total = np.convolve(seen.sums[:, 0], np.ones(_Z_TICKS))[: len(ticks)]
-    count = np.convolve(seen.count, np.ones(_Z_TICKS))[: len(ticks)]
-    return np.asarray(total / np.sqrt(np.maximum(count, 1)))
-
-
-@cache
-def peer_threshold(scenario: Scenario) -> float:
-    """Z that a normal month exceeds with probability 1 %, extrapolated from ten normal days."""
-    rng = np.random.default_rng(17)
-    _, reference = prepared(rng, scenario, 0.0)
-    days = stream(rng, scenario, 10 * _TICKS_PER_DAY, start=_START + _BASELINE_DAYS * 86_400)
-    spread = float(plain_z(reference, days)[_Z_TICKS:].std())
-    # Overlapping windows count as half a window's number of independent ones.
-    looks = HORIZON_TICKS / (_Z_TICKS / 2)
-    return spread * NormalDist().inv_cdf(1 - 0.01 / (2 * looks))
-
-
-@cache
-def known_change_cusum(effect: Effect, per_tick: int = 300, walks: int = 4000) -> float:
-    """Mean delay of the CUSUM that knows the change.
-
-    Its threshold has the expected run length of 100 horizons: ARL ~ exp(h) / (I zeta^2), with the
-    information I per tick and zeta = E exp(-overshoot), which is simulated.
-
-    Source: Tartakovsky, Nikiforov, Basseville, "Sequential Analysis" (2014), section 8.2.
-    """
-    rng = np.random.default_rng(9)
-    law = table("base", PREDICTION_BOUNDS).probability[int(np.argmin(np.abs(FACTORS - 1)))]
-    place = int(np.argmin(np.abs(FACTORS - effect.factor)))
-    other = table(effect.law, PREDICTION_BOUNDS).probability[place]
-    both = (law > 0) & (other > 0)
-    ratio = np.where(both, np.log(np.where(both, other, 1) / np.where(both, law, 1)), 0)
-    information = per_tick * float(other @ ratio)
-
-    def walk(threshold: float, floor: float) -> tuple[Floats, Floats]:
-        height, taken, over = np.zeros(walks), np.zeros(walks), np.zeros(walks)
-        alive = np.ones(walks, dtype=bool)
-        tick = 0
-        while alive.any():
-            tick += 1
-            step = rng.multinomial(per_tick, other, size=walks) @ ratio
-            height = np.where(alive, np.maximum(height, floor) + step, height)
-            hit = alive & (height >= threshold)
-            taken[hit], over[hit] = tick, height[hit] - threshold
-            alive &= ~hit
-        return taken, over
-
-    zeta = float(np.exp(-walk(12.0, -math.inf)[1]).mean())
-    threshold = max(math.log(_RUN_LENGTH * information * zeta**2), 0.0)
-    return float(walk(threshold, 0.0)[0].mean())
+_EFFECTS = {
+    "+5 %": Effect(factor=1.05),
+    "+10 %": Effect(factor=1.1),
+    "+20 %": Effect(factor=1.2),
+    "variance x1.2": Effect(law="var1.2"),
+    "shape Beta": Effect(law="beta"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,25 +66,54 @@ def print_rows(rows: Sequence[Row]) -> None:
         print(f"| {row.name} | {row.must} | {row.reach} | {row.measured} | {row.peer} |")
 
 
-def control(name: str, scenario: Scenario, months: int, materiality: float = 0.01) -> Row:
-    """Count normal months with an alarm, the baseline redrawn each month."""
-    alarmed, peaks = 0, []
-    for month in range(months):
-        rng = np.random.default_rng([month, sum(map(ord, name))])
-        detector, _ = prepared(rng, scenario, materiality)
-        ticks = stream(rng, scenario, HORIZON_TICKS, start=_START + _BASELINE_DAYS * 86_400)
-        _, evidence = detector.advance(detector.start(), ticks)
-        alarmed += bool(evidence.alarms)
-        peaks.append(float(evidence.log_evidence.max()))
+def _control_row(name: str, months: int) -> Row:
+    normal = normal_months(name, months)
     return Row(
         name=f"control months with a false alarm, {name}",
         must="3 of 120",
         reach="0 of 120",
-        measured=f"{alarmed} of {months} (evidence at most {max(peaks):.1f} of 16.8)",
+        measured=f"{normal.alarmed} of {months} (evidence at most {normal.log_evidence:.1f}"
+        " of 16.8)",
     )
 
 
-def _delay_rows(runs: int) -> list[Row]:
+def beside_peers(name: str, change: str, months: int, runs: int) -> Delays:
+    """Delays of a change with the zone of 1 %, of ours and of all peers."""
+    return delays(
+        SCENARIOS[name],
+        _EFFECTS[change],
+        runs=runs,
+        materiality=0.01,
+        peers=normal_months(name, months).peers,
+    )
+
+
+def print_comparison(name: str, months: int, runs: int) -> None:
+    """Ours, the known-change CUSUM and the peers over the same streams, as Markdown."""
+    normal = normal_months(name, months)
+    found = [beside_peers(name, change, months, runs) for change in _EFFECTS]
+
+    def line(*cells: str) -> None:
+        print("|", " | ".join(cells), "|")
+
+    print()
+    line(name, "pages a month", "time in alarm", *_EFFECTS)
+    line(*["---"] * (3 + len(_EFFECTS)))
+    line("ours", f"{normal.alarmed / months:.1f}", "", *(one.waited() for one in found))
+    if SCENARIOS[name] == IID:
+        ideal = (f"{known_change_cusum(effect):.1f}" for effect in _EFFECTS.values())
+        line("CUSUM that knows the change", "", "", *ideal)
+    for peer in normal.peers:
+        share = normal.in_alarm[peer]
+        line(
+            peer.name,
+            f"{normal.pages[peer]:.1f}",
+            f"{100 * share:.1f} %",
+            *("-" if share > _ALWAYS else one.waited(peer) for one in found),
+        )
+
+
+def _delay_rows(months: int, runs: int) -> list[Row]:
     rows: list[Row] = []
     named: Counter[str] = Counter()
 
@@ -211,7 +123,8 @@ def _delay_rows(runs: int) -> list[Row]:
 
     for percent in (5, 10, 20):
         effect = Effect(factor=1 + percent / 100)
-        found = delays(IID, effect, runs=runs, materiality=0.0)
+        peer = z_at_one_percent(IID)
+        found = delays(IID, effect, runs=runs, materiality=0.0, peers=(peer,))
         note("mean_shift", found)
         ratio = found.mean / known_change_cusum(effect)
         rows.append(
@@ -220,26 +133,26 @@ def _delay_rows(runs: int) -> list[Row]:
                 must="2.0",
                 reach="1.25",
                 measured=f"{ratio:.2f} ({found.mean:.1f} ticks)",
-                peer=f"{found.peer.mean():.1f} ticks",
+                peer=f"{found.waited(peer)} ticks",
             )
         )
     targets = [
-        ("wander", WANDER, 5, 220, 130),
-        ("wander", WANDER, 10, 20, 8),
-        ("season", SEASON, 5, 400, 200),
-        ("season", SEASON, 10, 60, 20),
+        ("wander", "+5 %", 220, 130),
+        ("wander", "+10 %", 20, 8),
+        ("season", "+5 %", 400, 200),
+        ("season", "+10 %", 60, 20),
     ]
-    for name, scenario, percent, must, reach in targets:
-        found = delays(scenario, Effect(factor=1 + percent / 100), runs=runs, materiality=0.01)
+    for name, change, must, reach in targets:
+        found = beside_peers(name, change, months, runs)
         note("mean_shift", found)
         error = float(found.ticks.std() / math.sqrt(len(found.ticks)))
         rows.append(
             Row(
-                name=f"mean +{percent} % under {name}, zone 1 % (ticks)",
+                name=f"mean {change} under {name}, zone 1 % (ticks)",
                 must=str(must),
                 reach=str(reach),
                 measured=f"{found.mean:.1f} +- {error:.1f}",
-                peer=f"{found.peer.mean():.1f}",
+                peer=found.waited(z_at_one_percent(SCENARIOS[name])),
             )
         )
     shapes = [
@@ -284,8 +197,8 @@ def _trivial(days: int) -> Row:
     ticks = stream(
         rng,
         scenario,
-        days * _TICKS_PER_DAY,
-        start=_START + _BASELINE_DAYS * 86_400,
+        days * TICKS_PER_DAY,
+        start=START,
         effect=Effect(factor=1.005),
     )
     _, evidence = detector.advance(detector.start(), ticks)
@@ -302,7 +215,7 @@ def _trivial(days: int) -> Row:
 def _cost() -> list[Row]:
     rng = np.random.default_rng(6)
     detector, _ = prepared(rng, SEASON, 0.01)
-    ticks = stream(rng, SEASON, 4000, start=_START + _BASELINE_DAYS * 86_400)
+    ticks = stream(rng, SEASON, 4000, start=START)
 
     def seconds(work: Callable[[], object]) -> float:
         began = time.process_time()
@@ -333,16 +246,20 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true", help="as many months as the targets name")
-    long = parser.parse_args().long
-    months, runs = (120, 200) if long else (1, 30)
-    rows = [
-        control(name, s, months)
-        for name, s in (("iid", IID), ("wander", WANDER), ("season", SEASON))
-    ]
-    rows += _delay_rows(runs)
-    rows.append(_trivial(30 if long else 5))
+    parser.add_argument("--months", type=int, help="control months of a scenario")
+    parser.add_argument("--runs", type=int, help="runs of a change")
+    asked = parser.parse_args()
+    months = asked.months or (120 if asked.long else 1)
+    runs = asked.runs or (200 if asked.long else 30)
+    if not rivers():
+        print(_NO_RIVER, file=sys.stderr)
+    rows = [_control_row(name, months) for name in SCENARIOS]
+    rows += _delay_rows(months, runs)
+    rows.append(_trivial(30 if asked.long else 5))
     rows += _cost()
     print_rows(rows)
+    for name in SCENARIOS:
+        print_comparison(name, months, runs)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.drift import prepared
+from benchmarks.drift_runs import START, prepared
 from benchmarks.drift_streams import SEASON, Effect, stream
 from service.monitoring.drift.budget import LOG_CLEAR, LOG_THRESHOLD
 from service.monitoring.drift.ticks import TICK_SECONDS
 
 _FILE = Path(__file__).parents[1] / "docs" / "drift.svg"
-_START = 1_700_006_400.0 + 7 * 86_400
 _DAY = 5760
 _SHIFT = slice(_DAY + 600, _DAY + 600 + 1440)
 _MINUTES_5 = 20
@@ -31,7 +30,7 @@ def main() -> None:
     shifted = Effect(factor=1.10)
     lengths = (_SHIFT.start, _SHIFT.stop - _SHIFT.start, 2 * _DAY - _SHIFT.stop)
     state, evidence, means = detector.start(), [], []
-    begin = _START
+    begin = START
     for length, effect in zip(lengths, (None, shifted, None), strict=True):
         ticks = stream(rng, scenario, length, start=begin, effect=effect)
         begin += length * TICK_SECONDS

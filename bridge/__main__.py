@@ -12,12 +12,22 @@ from pathlib import Path
 
 from bridge.doctor.examination import as_json, as_text, examine, worst
 from bridge.doctor.findings import Finding, Level
-from bridge.tracking_uri import UnusableTrackingUriError
+from bridge.tracking import TrackingUnavailableError
+from bridge.tracking_uri import UnusableTrackingUriError, store_of
+from bridge.ui import open_ui
 from service.prediction.experiment import ExperimentError
 from service.settings import InvalidSettingsError, Settings
+from service.state.bridge_statuses import BridgeStatuses
 from service.state.errors import StateError
+from service.state.store import open_state
 
-_CANNOT_START = (ExperimentError, InvalidSettingsError, StateError, UnusableTrackingUriError)
+_CANNOT_START = (
+    ExperimentError,
+    InvalidSettingsError,
+    StateError,
+    TrackingUnavailableError,
+    UnusableTrackingUriError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,13 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="bridge: %(message)s")
     if flags.command == "doctor":
-        return _doctor(as_text if not flags.json else as_json)
+        return _doctor(as_json if flags.json else as_text)
     try:
-        from bridge.process import run  # noqa: PLC0415 - see above
-
         settings = Settings.from_environment(os.environ)
         if flags.command == "send":
             return _send(settings)
+        if flags.command == "ui":
+            return _ui(settings)
+        from bridge.process import run  # noqa: PLC0415 - see above
+
         run(settings, end_with_stdin=flags.end_with_stdin)
     except _CANNOT_START as error:
         print(f"the bridge cannot start: {error}", file=sys.stderr)
@@ -67,6 +79,14 @@ def _send(settings: Settings) -> int:
     return 0
 
 
+def _ui(settings: Settings) -> int:
+    store = store_of(settings, Path.cwd())
+    with open_state(settings.state_store) as state:
+        status = BridgeStatuses(state.values, settings.scope).load()
+    experiment_id = None if status is None or status.store != store.name else status.experiment_id
+    return open_ui(store, ui_url=settings.mlflow_ui, experiment_id=experiment_id)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bridge",
@@ -79,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--end-with-stdin", action="store_true", help="stop when standard input ends"
     )
     commands.add_parser("send", help="write what is due now, then end")
+    commands.add_parser("ui", help="serve MLflow's pages of the history")
     doctor = commands.add_parser("doctor", help="say why nothing shows up in MLflow")
     doctor.add_argument("--json", action="store_true", help="write JSON")
     return parser

@@ -9,17 +9,20 @@ from bridge.points import (
     common_points_of,
     day_numbers,
     points_of,
+    sample_points,
     window_numbers,
 )
 from bridge.runs import RunNaming, day_end_ms
-from bridge.slot_reader import ModelVersion, SlotContent, SlotReader
+from bridge.slot_reader import SlotContent, SlotReader
 from bridge.windows import SECONDS_PER_DAY, Slot, slot_at, slots_between, slots_of_day
-from service.monitoring.counts import ModelCounts
+from service.monitoring.counts import ModelVersion
 from service.monitoring.health import HealthPolicy, HealthStatus, judge
 from service.monitoring.history import History
+from service.monitoring.sampled import SampledWindow, merged
 from service.monitoring.tracking import Entry, EntryKind, RunKind, TrackedRun
 from service.state.drift_samples import StoredDriftSamples
 from service.state.outbox import Outbox
+from service.state.sampled_windows import StoredSampledWindows
 
 _DAY_SO_FAR_SECONDS = 3600
 
@@ -30,10 +33,12 @@ class Freezer:
 
     history: History
     drift_samples: StoredDriftSamples
+    sampled_windows: StoredSampledWindows
     outbox: Outbox
     naming: RunNaming
     health_policy: HealthPolicy
     health_window_seconds: float
+    samples_per_window: int
     grace_seconds: float
     """A window is frozen once the history goes on for so long after its end."""
 
@@ -63,9 +68,13 @@ class Freezer:
         entries: list[Entry] = []
         if content is not None:
             health = self._health(reader, content)
-            for key, counts in content.by_version.items():
+            sampled = self.sampled_windows.of_window(slot.start)
+            for key in content.by_version:
                 run = self.naming.of_day(key.model, key.version, slot)
-                numbers = self._numbers(slot, content, run, counts, health[key.model])
+                sample = (
+                    merged(sampled[key], most=self.samples_per_window) if key in sampled else None
+                )
+                numbers = self._numbers(slot, content, run, health[key.model], sample)
                 runs.append(run)
                 entries.append(
                     Entry(
@@ -75,25 +84,38 @@ class Freezer:
                         points=points_of(numbers, model_name=key.model, slot=slot),
                     )
                 )
+                if sample is not None:
+                    child = self.naming.samples_of(run, slot)
+                    runs.append(child)
+                    entries.append(
+                        Entry(
+                            run_key=child.key,
+                            kind=EntryKind.SAMPLES,
+                            step=slot.number,
+                            points=sample_points(sample, slot=slot),
+                        )
+                    )
                 if slot.end % _DAY_SO_FAR_SECONDS == 0 and not slot.ends_day:
                     entries.append(self._day_so_far(run, slot, numbers))
         self.outbox.freeze(runs, entries, at=now, until=slot.end)
         self.outbox.freeze((), self._closings(slot, reader), at=now)
+        self.sampled_windows.drop_before(slot.end)
 
     def _numbers(
         self,
         slot: Slot,
         content: SlotContent,
         run: TrackedRun,
-        counts: ModelCounts,
         health: HealthStatus,
+        sample: SampledWindow | None,
     ) -> Numbers:
+        counts = content.by_version[ModelVersion(run.model_name, run.model_version)]
         last = self.outbox.last(run.key, EntryKind.WINDOW)
         before = 0.0 if last is None else common_numbers(last.points)["total_requests"]
         said = [
-            sample
-            for sample in self.drift_samples.between(run.model_name, slot.start + 1, slot.end)
-            if sample.model_version == run.model_version
+            drift
+            for drift in self.drift_samples.between(run.model_name, slot.start + 1, slot.end)
+            if drift.model_version == run.model_version
         ]
         if said and said[-1].standing and health is HealthStatus.HEALTHY:
             health = HealthStatus.WARNING
@@ -103,6 +125,7 @@ class Freezer:
             requests_today=before + counts.requests,
             health=health,
             drift=said[-1] if said else None,
+            sampled=sample,
         )
 
     def _health(self, reader: SlotReader, content: SlotContent) -> Mapping[str, HealthStatus]:

@@ -10,11 +10,13 @@ from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.sample import DriftSample
 from service.monitoring.health import HealthLevel, HealthStatus
 from service.monitoring.histogram import HistogramCounts
+from service.monitoring.sampled import SampledWindow
 from service.monitoring.statistics import MILLISECONDS, PERCENT, SECONDS_PER_MINUTE
 from service.monitoring.tracking import Point
 from service.monitoring.window import Window
 
 _NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z_.\- ]")
+_SAMPLES_PER_SLOT = 10_000
 _QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 Numbers = Mapping[str, float]
@@ -28,6 +30,7 @@ def window_numbers(
     requests_today: float,
     health: HealthStatus,
     drift: DriftSample | None,
+    sampled: SampledWindow | None,
 ) -> Numbers:
     """Say in numbers what a model version did in a window; what does not exist is left out.
 
@@ -39,6 +42,7 @@ def window_numbers(
         requests_today: Requests since UTC midnight, this window included.
         health: At the end of the window.
         drift: What drift detection said last in the window.
+        sampled: What the workers kept of it; knows the exact extremes, which counters do not.
     """
     durations, predictions = counts.durations, counts.predictions
     found: dict[str, float | None] = {
@@ -62,6 +66,11 @@ def window_numbers(
         "health_status": float(HealthLevel[health.name]),
         "window_seconds": window.seconds,
     }
+    if sampled is not None:
+        found |= {
+            "min_latency_ms": sampled.shortest_seconds * MILLISECONDS,
+            "max_latency_ms": sampled.longest_seconds * MILLISECONDS,
+        }
     if drift is not None:
         found |= {
             "drift_detected": float(bool(drift.standing)),
@@ -116,6 +125,25 @@ def common_points_of(numbers: Numbers, slot: Slot) -> Sequence[Point]:
 def common_numbers(points: Sequence[Point]) -> Numbers:
     """Read numbers back from points that :func:`points_of` made."""
     return {point.name: point.value for point in points[1::2]}
+
+
+def sample_points(sampled: SampledWindow, *, slot: Slot) -> Sequence[Point]:
+    """Give individual predictions and errors; the step is their number within the day."""
+    prefix = metric_prefix(sampled.model.model)
+    events = sorted(
+        [(p.at, p.latency_seconds, 0.0, p.prediction) for p in sampled.predictions]
+        + [(e.at, e.latency_seconds, 1.0, math.nan) for e in sampled.errors]
+    )
+    points: list[Point] = []
+    for number, (at, seconds, failed, prediction) in enumerate(events):
+        step = slot.place_in_day * _SAMPLES_PER_SLOT + number
+        found = {"latency_ms": seconds * MILLISECONDS, "error": failed, "prediction": prediction}
+        points += [
+            Point(prefix + name, value, int(at * 1000), step)
+            for name, value in found.items()
+            if math.isfinite(value)
+        ]
+    return points
 
 
 def metric_prefix(model_name: str) -> str:

@@ -20,6 +20,7 @@ from bridge.sending import Sender
 from bridge.tracking_uri import TrackingStore, store_of
 from service import __version__
 from service.monitoring.bridge_status import BridgeStatus
+from service.monitoring.mlflow_links import experiment_link
 from service.monitoring.tracking import EntryKind
 from service.prediction.experiment import DEFAULT_FILE, Experiment
 from service.settings import Settings
@@ -44,6 +45,7 @@ class Bridge:
         self._history = state.history(settings.scope)
         self._outbox = state.outbox(settings.scope)
         self._statuses = BridgeStatuses(state.values, settings.scope)
+        self._ui_url = settings.mlflow_ui
         self._dropped = 0
         self.lease = BridgeLease(
             state.leases,
@@ -54,6 +56,8 @@ class Bridge:
         self._freezer = Freezer(
             history=self._history,
             drift_samples=state.drift_samples(settings.scope),
+            sampled_windows=state.sampled_windows(settings.scope),
+            samples_per_window=settings.samples_per_window,
             outbox=self._outbox,
             naming=RunNaming(
                 source=settings.scope,
@@ -85,7 +89,12 @@ class Bridge:
 
     def send(self) -> int:
         """Send what waits; returns the number of points."""
-        return self._sender.send()
+        unknown = self.experiment_id is None
+        sent = self._sender.send()
+        if unknown and self.experiment_id is not None:
+            link = experiment_link(self._ui_url, self.experiment_id)
+            print(f"the history in MLflow: {link}", flush=True)
+        return sent
 
     def keep_lease(self) -> None:
         """Renew the lease and say how it goes."""

@@ -3,20 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from bridge.windows import Slot
-from service.monitoring.counts import ModelCounts, counts_by_model, counts_of_version
+from service.monitoring.counts import (
+    ModelCounts,
+    ModelVersion,
+    counts_by_model,
+    counts_of_version,
+)
 from service.monitoring.history import History
 from service.monitoring.snapshot import Snapshot
 from service.monitoring.window import Window, window_over
-
-
-class ModelVersion(NamedTuple):
-    """What a run is about."""
-
-    model: str
-    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -12,9 +13,11 @@ from service import __version__
 from service.api.body_gate import BodyGate
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
+from service.api.mlflow import mlflow_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
+from service.monitoring.counts import ModelVersion
 from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
@@ -22,16 +25,20 @@ from service.prediction.model import ModelBundle
 from service.prediction.model_folder import load_models
 from service.prediction.prediction_id import signing_key
 from service.prediction.predictor import Predictor, Served
+from service.sampling import Sampling
 from service.settings import Settings
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftWatch
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
+from service.state.bridge_statuses import BridgeStatuses
+from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.judgements import JudgementGauges
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
+from service.telemetry.reservoir import Reservoir
 from service.ticker import Ticker, TickJob
 from service.worker_process import end_with_parent, favour_event_loop
 
@@ -57,6 +64,12 @@ def create_app(
                 kind=bundle.model.kind,
                 vocabularies=bundle.encoder.vocabularies,
             ),
+            Reservoir(
+                ModelVersion(name, bundle.version),
+                window_seconds=settings.bridge_window,
+                most=settings.samples_per_window,
+                rng=random.Random(),  # noqa: S311 - a sample, no secret
+            ),
         )
         for name, bundle in bundles.items()
     }
@@ -75,6 +88,7 @@ def create_app(
     baselines = ActiveBaselines(
         {name: bundle.baseline for name, bundle in bundles.items()}, state.baselines
     )
+    sampled_windows = state.sampled_windows(settings.scope)
     drift_samples = state.drift_samples(settings.scope)
     drift = DriftWatch(
         values=state.values,
@@ -85,17 +99,20 @@ def create_app(
         materiality=settings.materiality,
         thresholds=settings.drift_thresholds,
     )
+    bridge_statuses = BridgeStatuses(state.values, settings.scope)
     monitor = Monitor(
         source=source,
         verdicts=verdicts,
         policy=settings.health_policy,
         health_window_seconds=settings.health_window,
         drift=drift,
+        bridge=bridge_statuses if settings.bridge_enabled else None,
     )
 
     def housekeeping(now: float) -> None:
         history.thin(now, history_seconds=settings.history)
         drift_samples.thin(now, history_seconds=settings.history)
+        sampled_windows.drop_before(now - KEPT_SECONDS)
 
     job = TickJob(
         drift=drift,
@@ -110,7 +127,12 @@ def create_app(
         housekeeping=housekeeping,
     )
     gauges = JudgementGauges(files)
-    ticker = Ticker(job=job, gauges=gauges, baselines=baselines)
+    sampling = Sampling(
+        reservoirs=[model.reservoir for model in served.values()],
+        store=sampled_windows,
+        worker=files.worker,
+    )
+    ticker = Ticker(job=job, gauges=gauges, baselines=baselines, sampling=sampling)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -147,6 +169,13 @@ def create_app(
         )
     )
     app.include_router(drift_router(drift, baselines, history_seconds=settings.history))
+    app.include_router(
+        mlflow_router(
+            statuses=bridge_statuses,
+            outbox=state.outbox(settings.scope),
+            ui_url=settings.mlflow_ui,
+        )
+    )
     app.add_middleware(BodyGate, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
     return app
 

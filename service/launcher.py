@@ -101,6 +101,7 @@ def _serve(settings: Settings) -> None:
             f"  health   {address}/monitoring/health\n"
             f"  stats    {address}/monitoring/stats\n"
             f"  metrics  {address}/metrics\n"
+            f"  history  {address}/monitoring/mlflow, or `make ui`\n"
             "Ctrl-C stops",
             flush=True,
         )

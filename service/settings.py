@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -15,6 +16,7 @@ from service.monitoring.health import HealthPolicy
 PREFIX = "CTR_"
 _OF_MLFLOW = ("mlflow_tracking_uri", "mlflow_experiment_name")
 """Settings that bear MLflow's own names."""
+_MLFLOW_UI = "http://127.0.0.1:5000"
 _SECONDS_PER_MINUTE, _SECONDS_PER_DAY = 60, 86_400
 
 # A Kubernetes service called "ctr" or "ctr-..." puts its address into every container.
@@ -87,12 +89,16 @@ class Settings(BaseModel):
     """Whether the service starts the bridge to MLflow beside it."""
     bridge_window: Annotated[int, Field(ge=1, le=3600)] = 300
     """Seconds of one window of the history in MLflow."""
+    samples_per_window: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Individual predictions, and errors, of a model that a window keeps for MLflow."""
     mlflow_tracking_uri: str | None = None
     """Where the history goes; by default SQLite, ``mlflow.db`` in the working folder."""
     mlflow_experiment_name: Annotated[str, Field(min_length=1)] = "ctr_prediction_production"
     """Experiment in MLflow."""
     mlflow_file_store: Literal["avoid", "strict"] = "avoid"
     """Whether a ``file:`` URI really means MLflow's retired file store."""
+    mlflow_ui_url: str | None = None
+    """Where people open MLflow; by default the tracking server, or ``http://127.0.0.1:5000``."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Largest batch that is read; other bodies may have 64 KiB."""
 
@@ -130,6 +136,18 @@ class Settings(BaseModel):
     def state_store(self) -> str | Path:
         """URL of the state store that was configured, or SQLite's file in the state folder."""
         return self.state_url or self.state_dir.absolute() / "state.db"
+
+    @property
+    def mlflow_ui(self) -> str:
+        """Where people open MLflow."""
+        if self.mlflow_ui_url:
+            return self.mlflow_ui_url.rstrip("/")
+        tracked = urlsplit(self.mlflow_tracking_uri or "")
+        if tracked.scheme not in {"http", "https"}:
+            return _MLFLOW_UI
+        # Without a user and password that may be in it.
+        host = tracked.netloc.rpartition("@")[2]
+        return f"{tracked.scheme}://{host}{tracked.path}".rstrip("/")
 
     @property
     def health_policy(self) -> HealthPolicy:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.history import History
 from service.monitoring.monitor import HealthReport, Monitor
+from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.local import LocalSource
@@ -94,11 +95,13 @@ class Ticker:
         job: TickJob,
         gauges: JudgementGauges,
         baselines: ActiveBaselines,
+        sampling: Sampling,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._job = job
         self._gauges = gauges
         self._baselines = baselines
+        self._sampling = sampling
         self._clock = clock
         self._failing = False
         # One thread of its own, so that stopping can wait for what it is doing.
@@ -107,7 +110,9 @@ class Ticker:
     def stop(self) -> None:
         """Finish the tick that is running, then let another worker take over at once; blocks."""
         self._thread.shutdown()
+        self._sampling.collect_rest()
         with suppress(StateError):
+            self._sampling.store()
             self._job.stop()
 
     async def run(self) -> None:
@@ -124,6 +129,8 @@ class Ticker:
     async def _run_one(self, boundary: float) -> None:
         try:
             loop = asyncio.get_running_loop()
+            self._sampling.collect(self._clock())
+            await loop.run_in_executor(self._thread, self._sampling.store)
             judgement = await loop.run_in_executor(self._thread, self._job, boundary)
             if judgement is not None:
                 active = await loop.run_in_executor(self._thread, self._baselines.all)
@@ -139,6 +146,8 @@ class Ticker:
                     )
                 for revision in active:
                     self._gauges.show_baseline(revision.baseline)
+                if judgement.health.bridge is not None:
+                    self._gauges.show_bridge(judgement.health.bridge)
                 self._gauges.show_snapshot_stored(judgement.health.window.end)
                 self._gauges.flush()
         except Exception:

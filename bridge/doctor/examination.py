@@ -91,7 +91,7 @@ def _examine_store(
         clock,
         stores.space(stores.local_folders(store, settings.state_dir)),
         version,
-        stores.page(store, experiment_id),
+        stores.page(store, settings.mlflow_ui, experiment_id),
     ]
 
 

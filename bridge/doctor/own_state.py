@@ -8,6 +8,7 @@ from bridge.doctor.findings import Finding, ok, problem, skipped, warning
 from bridge.lease import lease_name
 from bridge.tracking_uri import TrackingStore
 from bridge.windows import slot_at
+from service.monitoring.bridge_status import LATE_AFTER_SECONDS, SILENT_AFTER_SECONDS
 from service.monitoring.history import History
 from service.settings import Settings
 from service.state.bridge_statuses import BridgeStatuses
@@ -15,7 +16,6 @@ from service.state.errors import StateError
 from service.state.outbox import Outbox
 from service.state.store import State, open_state
 
-_LATE_SECONDS = 900.0
 _SILENT_SECONDS = 120.0
 _CHECKS = ("bridge", "windows", "outbox", "refused")
 _SHOWN = 3
@@ -55,7 +55,7 @@ def _bridge(settings: Settings, state: State, store: TrackingStore | None, now: 
         if not settings.bridge_enabled:
             todo = "CTR_BRIDGE_ENABLED is off here: python -m bridge run"
         return problem("bridge", f"none is at work for {settings.scope}", todo)
-    if status is None or status.is_silent(now):
+    if status is None or now - status.at > SILENT_AFTER_SECONDS:
         found = f"{holder} holds the lease and has not said how it does"
         return warning("bridge", found, "ask again in 10 s; then read its log")
     if store is not None and status.store != store.name:
@@ -99,7 +99,7 @@ def _outbox(outbox: Outbox, now: float) -> Finding:
         return ok("outbox", "nothing waits")
     age = now - backlog.oldest_frozen_at
     found = f"{backlog.points} points wait, the oldest for {age:.0f} s"
-    if age > _LATE_SECONDS:
+    if age > LATE_AFTER_SECONDS:
         todo = "put right what is said above; they are sent then, nothing is lost"
         return problem("outbox", found, todo)
     return ok("outbox", found)

@@ -12,6 +12,7 @@ from bridge.doctor.findings import Finding, ok, problem, skipped, warning
 from bridge.mlflow_schema import Tables, check_tables
 from bridge.tracking import Records, TrackingUnavailableError
 from bridge.tracking_uri import TrackingStore
+from service.monitoring.mlflow_links import experiment_link
 
 _LITTLE_SPACE, _NO_SPACE = 1 << 30, 100 << 20
 _SHOWN = 3
@@ -115,15 +116,10 @@ def space(
     return ok("disk", found)
 
 
-def page(store: TrackingStore, experiment_id: str | None) -> Finding:
+def page(store: TrackingStore, ui_url: str, experiment_id: str | None) -> Finding:
     """Where the runs are seen; the start page of MLflow shows traces instead."""
-    fragment = f"/#/experiments/{experiment_id or 'ID'}?workflowType=machine_learning"
-    if store.is_server:
-        return ok("page", store.name + fragment)
-    command = f"mlflow ui --backend-store-uri '{store.name}'"
-    if store.files is not None:
-        command = f"MLFLOW_ALLOW_FILE_STORE=true {command}"
-    return ok("page", f"{command}, then http://127.0.0.1:5000{fragment}")
+    link = experiment_link(ui_url, experiment_id or "ID")
+    return ok("page", link if store.is_server else f"make ui (python -m bridge ui), then {link}")
 
 
 def local_folders(store: TrackingStore | None, state_dir: Path) -> Sequence[Path]:

@@ -141,7 +141,7 @@ class HealthBody(BaseModel):
             models={
                 health.model_name: ModelHealthBody.of(health, report) for health in report.models
             },
-            alerts=[alert for health in report.models for alert in health.alerts],
+            alerts=list(report.alerts),
             window_start=utc(report.window.start),
             window_end=utc(report.window.end),
             rehearsal=rehearsal or None,

@@ -7,6 +7,8 @@ from typing import Self
 
 SILENT_AFTER_SECONDS = 30.0
 """A bridge that has said nothing for so long is not running."""
+LATE_AFTER_SECONDS = 900.0
+"""A window that is over for so long and not in MLflow is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +37,19 @@ class BridgeStatus:
     failures: Mapping[str, int] = field(default_factory=dict)
     """Calls that failed, by reason, since the bridge started."""
 
-    def is_silent(self, now: float) -> bool:
-        """Whether the bridge has stopped talking, ``now`` in Unix seconds."""
-        return now - self.at > SILENT_AFTER_SECONDS
+    @property
+    def tracking_store(self) -> str:
+        """What tells this store and experiment from any other."""
+        return f"{self.store}#{self.experiment_id}"
+
+    def alert(self, now: float) -> str:
+        """Say what is wrong at ``now``, in Unix seconds; empty where nothing is."""
+        if now - self.at > SILENT_AFTER_SECONDS:
+            return "the bridge to MLflow is not running; the history waits in the state store"
+        if self.lag_seconds > LATE_AFTER_SECONDS:
+            why = self.problem or "it is catching up"
+            return f"the history in MLflow is {self.lag_seconds / 60:.0f} minutes late: {why}"
+        return ""
 
     def to_json(self) -> str:
         """Serialise without loss."""

@@ -239,6 +239,70 @@ SNAPSHOT_STORED = Metric(
     meaning="When the newest snapshot of the history was taken; stands still when nobody does it.",
     merge=Merge.LATEST,
 )
+BRIDGE_STATUS = Metric(
+    name="ctr_bridge_status_timestamp_seconds",
+    kind="gauge",
+    labels=(),
+    unit="Unix seconds",
+    meaning="When the bridge to MLflow last said how it is; stands still when it does not run.",
+    merge=Merge.LATEST,
+)
+BRIDGE_LAST_SUCCESS = Metric(
+    name="ctr_bridge_last_success_timestamp_seconds",
+    kind="gauge",
+    labels=(),
+    unit="Unix seconds",
+    meaning="When MLflow last took what it was told, or nothing was left to tell.",
+    merge=Merge.LATEST,
+)
+BRIDGE_LAG = Metric(
+    name="ctr_bridge_lag_seconds",
+    kind="gauge",
+    labels=(),
+    unit="seconds",
+    meaning="Age of the oldest window that is over and not in MLflow.",
+    merge=Merge.LATEST,
+)
+BRIDGE_WAITING = Metric(
+    name="ctr_bridge_outbox_points",
+    kind="gauge",
+    labels=(),
+    unit="points",
+    meaning="Values that wait to be written to MLflow.",
+    merge=Merge.LATEST,
+)
+BRIDGE_REFUSED = Metric(
+    name="ctr_bridge_refused_entries",
+    kind="gauge",
+    labels=(),
+    unit="entries",
+    meaning="Entries of which MLflow refuses a part for good; they hold up no other.",
+    merge=Merge.LATEST,
+)
+BRIDGE_DROPPED = Metric(
+    name="ctr_bridge_dropped_sample_points",
+    kind="gauge",
+    labels=(),
+    unit="points",
+    meaning="Individual predictions given up since the bridge began, because too much waited.",
+    merge=Merge.LATEST,
+)
+BRIDGE_COMPLETENESS = Metric(
+    name="ctr_bridge_completeness_ratio",
+    kind="gauge",
+    labels=(),
+    unit="ratio",
+    meaning="Share of the last closed day's windows that were written; the least of any model.",
+    merge=Merge.LATEST,
+)
+BRIDGE_FAILURES = Metric(
+    name="ctr_bridge_failures",
+    kind="gauge",
+    labels=("reason",),
+    unit="calls",
+    meaning="Calls to MLflow that failed since the bridge began, by reason.",
+    merge=Merge.LATEST,
+)
 COUNTERS_BEGAN = Metric(
     name="ctr_counters_began_timestamp_seconds",
     kind="gauge",
@@ -277,6 +341,14 @@ CATALOGUE: tuple[Metric, ...] = (
     DRIFT_LOG_EVIDENCE_THRESHOLD,
     DRIFT_ACTIVE,
     SNAPSHOT_STORED,
+    BRIDGE_STATUS,
+    BRIDGE_LAST_SUCCESS,
+    BRIDGE_LAG,
+    BRIDGE_WAITING,
+    BRIDGE_REFUSED,
+    BRIDGE_DROPPED,
+    BRIDGE_COMPLETENESS,
+    BRIDGE_FAILURES,
     COUNTERS_BEGAN,
     UNREADABLE_FILES,
 )

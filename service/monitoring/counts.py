@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -11,6 +11,13 @@ from service.monitoring import catalogue
 from service.monitoring.catalogue import Outcome
 from service.monitoring.histogram import HistogramCounts
 from service.monitoring.snapshot import Series
+
+
+class ModelVersion(NamedTuple):
+    """One version of a model."""
+
+    model: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

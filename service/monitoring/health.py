@@ -158,12 +158,12 @@ def judge(
     )
 
 
-def overall(models: Sequence[ModelHealth]) -> HealthStatus:
-    """The worst status of any model; healthy without models."""
+def overall(models: Sequence[ModelHealth], *, others_warn: bool = False) -> HealthStatus:
+    """The worst status of any model, at least a warning where something else is not well."""
+    least = HealthStatus.WARNING if others_warn else HealthStatus.HEALTHY
     return max(
-        (model.status for model in models),
+        (least, *(model.status for model in models)),
         key=lambda status: HealthLevel[status.name],
-        default=HealthStatus.HEALTHY,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.counts import Extremes, counts_by_model
 from service.monitoring.drift.report import DriftReport
 from service.monitoring.health import (
@@ -50,6 +51,13 @@ class DriftReports(Protocol):
         """Describe the drift of every model that is served."""
 
 
+class BridgeStatusSource(Protocol):
+    """What the bridge to MLflow says of itself."""
+
+    def load(self) -> BridgeStatus | None:
+        """Give what it said last; None where none ever spoke."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
     """The health of all models at one instant."""
@@ -60,6 +68,15 @@ class HealthReport:
     """Over the last minute, by model."""
     window: Window
     """The span that the checks looked at."""
+    bridge: BridgeStatus | None
+    """How the writing of the history goes; None where no bridge ever spoke."""
+
+    @property
+    def alerts(self) -> Sequence[str]:
+        """A sentence for everything that is not well."""
+        found = [alert for health in self.models for alert in health.alerts]
+        late = "" if self.bridge is None else self.bridge.alert(self.window.end)
+        return [*found, late] if late else found
 
 
 class Monitor:
@@ -73,12 +90,14 @@ class Monitor:
         policy: HealthPolicy,
         health_window_seconds: float,
         drift: DriftReports | None = None,
+        bridge: BridgeStatusSource | None = None,
     ) -> None:
         self._source = source
         self._verdicts = verdicts
         self._policy = policy
         self._health_window_seconds = health_window_seconds
         self._drift = drift
+        self._bridge = bridge
 
     def statistics(self, window_seconds: float | None) -> Sequence[ModelStatistics]:
         """Compute the statistics of every model.
@@ -124,8 +143,11 @@ class Monitor:
             )
             for model, counts in counts_by_model(window.increases).items()
         ]
+        bridge = None if self._bridge is None else self._bridge.load()
+        late = bridge is not None and bool(bridge.alert(now.at))
         return HealthReport(
-            status=overall(models),
+            status=overall(models, others_warn=late),
+            bridge=bridge,
             models=models,
             requests_per_minute=self._requests_per_minute(now),
             window=window,

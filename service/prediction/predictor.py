@@ -23,6 +23,7 @@ from service.prediction.faults import FaultInjector
 from service.prediction.model import ModelBundle
 from service.prediction.prediction_id import PredictionId
 from service.telemetry.recorder import ModelRecorder, Recorder
+from service.telemetry.reservoir import Reservoir
 
 _TIMER_RESOLUTION_SECONDS = 0.001
 
@@ -61,6 +62,7 @@ class Served:
 
     bundle: ModelBundle
     recorder: ModelRecorder
+    reservoir: Reservoir
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,10 +213,10 @@ class Predictor:
         self, call: _Call, scores: Sequence[NDArray[np.float64] | ErrorType]
     ) -> bytes | Exception:
         """Finish one call, then record it; ``scores`` are those of its parts."""
-        seconds = time.perf_counter() - call.arrived
+        seconds, now = time.perf_counter() - call.arrived, time.time()
         outcome: bytes | Exception
         try:
-            outcome = call.render(self._predictions(call, scores), seconds * 1000)
+            outcome = call.render(self._predictions(call, scores, now), seconds * 1000)
         except ModelFailedError as failure:
             outcome = failure
         except Exception as defect:  # noqa: BLE001 - its request is counted like any other
@@ -224,17 +226,18 @@ class Predictor:
             served = self._served[part.model]
             if isinstance(result, ErrorType):
                 served.recorder.failed(seconds, result)
+                served.reservoir.failed(now, seconds)
             else:
                 served.recorder.succeeded(seconds)
+                served.reservoir.succeeded(now, seconds, result)
                 value_indices = served.bundle.encoder.value_indices
                 indices = np.array([value_indices(request) for request in part.requests])
                 served.recorder.predicted(result, indices)
         return outcome
 
     def _predictions(
-        self, call: _Call, scores: Sequence[NDArray[np.float64] | ErrorType]
+        self, call: _Call, scores: Sequence[NDArray[np.float64] | ErrorType], now: float
     ) -> list[Prediction]:
-        now = time.time()
         by_row: dict[int, Prediction] = {}
         for part, result in zip(call.parts, scores, strict=True):
             if isinstance(result, ErrorType):

@@ -36,7 +36,7 @@ def add_drift_samples(connection: Connection) -> None:
 
 
 def add_outbox(connection: Connection) -> None:
-    """Version 3 holds what MLflow is to be told."""
+    """Version 3 holds what MLflow is to be told, and individual predictions until then."""
     tables = MetaData()
     tracked_runs = Table(
         "tracked_runs",
@@ -62,5 +62,15 @@ def add_outbox(connection: Connection) -> None:
         UniqueConstraint("run_key", "kind", "step"),
         Index("outbox_unsent", "sent_at", "id"),
         sqlite_autoincrement=True,
+    )
+    Table(
+        "sampled_windows",
+        tables,
+        Column("scope", String, primary_key=True),
+        Column("window_start", BigInteger, primary_key=True),
+        Column("model_name", String, primary_key=True),
+        Column("model_version", String, primary_key=True),
+        Column("worker", String, primary_key=True),
+        Column("content", Text, nullable=False),
     )
     tables.create_all(connection)

@@ -41,6 +41,13 @@ class KnownRun(NamedTuple):
     """None until it exists in the store that was asked about."""
 
 
+class LocatedRun(NamedTuple):
+    """A run that exists."""
+
+    run: TrackedRun
+    run_id: str
+
+
 class Outbox:
     """The outbox of one scope.
 
@@ -216,17 +223,19 @@ class Outbox:
             raise KeyError(run_key)
         return KnownRun(_run(row.content), row.run_id if row.store == store else None)
 
-    def runs(self, store: str) -> Sequence[KnownRun]:
-        """List the runs of this scope."""
+    def located_runs(self, store: str) -> Sequence[LocatedRun]:
+        """List the runs of this scope that exist in ``store``."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(tracked_runs.c.content, tracked_runs.c.run_id, tracked_runs.c.store)
-                .where(tracked_runs.c.scope == self._scope)
+                select(tracked_runs.c.content, tracked_runs.c.run_id)
+                .where(
+                    tracked_runs.c.scope == self._scope,
+                    tracked_runs.c.store == store,
+                    tracked_runs.c.run_id.is_not(None),
+                )
                 .order_by(tracked_runs.c.run_key)
             ).all()
-        return [
-            KnownRun(_run(row.content), row.run_id if row.store == store else None) for row in rows
-        ]
+        return [LocatedRun(_run(row.content), row.run_id) for row in rows]
 
     def remember_run(self, run_key: str, store: str, run_id: str) -> None:
         """Remember where a run is."""

@@ -134,6 +134,18 @@ outbox = Table(
 )
 """What MLflow is to be told, frozen before it is sent; unsent while ``sent_at`` is null."""
 
+sampled_windows = Table(
+    "sampled_windows",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("model_name", String, primary_key=True),
+    Column("model_version", String, primary_key=True),
+    Column("worker", String, primary_key=True),
+    Column("content", Text, nullable=False),
+)
+"""Individual predictions that a worker kept of a window, until the bridge takes them."""
+
 MIGRATIONS: Sequence[Migration] = (add_drift_samples, add_outbox)
 """Step ``i`` makes schema version ``i + 2`` of ``i + 1``; never changed once released.
 

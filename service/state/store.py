@@ -13,6 +13,7 @@ from service.state.history import StoredHistory
 from service.state.keyed import KeyedValues
 from service.state.leases import Leases
 from service.state.outbox import Outbox
+from service.state.sampled_windows import StoredSampledWindows
 from service.state.schema import drift_samples, epochs, snapshots
 
 TIMEOUT_SECONDS = 5.0
@@ -55,6 +56,10 @@ class State:
     def outbox(self, scope: str) -> Outbox:
         """Return what MLflow is to be told of one scope."""
         return Outbox(self._database, scope)
+
+    def sampled_windows(self, scope: str) -> StoredSampledWindows:
+        """Return the individual predictions that the workers of one scope kept."""
+        return StoredSampledWindows(self._database, scope)
 
     def forget_silent_scopes(self, since: float) -> None:
         """Drop the history of every scope that has stored nothing since then, in Unix seconds.

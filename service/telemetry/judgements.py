@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline
+from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.health import HealthLevel, HealthStatus
@@ -54,6 +55,22 @@ class JudgementGauges:
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
         self._set(catalogue.SNAPSHOT_STORED, {}, at)
+
+    def show_bridge(self, status: BridgeStatus) -> None:
+        """Show how the writing of the history goes; what is not known stays absent."""
+        for metric, value in (
+            (catalogue.BRIDGE_STATUS, status.at),
+            (catalogue.BRIDGE_LAST_SUCCESS, status.last_success),
+            (catalogue.BRIDGE_LAG, status.lag_seconds),
+            (catalogue.BRIDGE_WAITING, status.waiting_points),
+            (catalogue.BRIDGE_REFUSED, status.refused_entries),
+            (catalogue.BRIDGE_DROPPED, status.dropped_sample_points),
+            (catalogue.BRIDGE_COMPLETENESS, status.completeness),
+        ):
+            if value is not None:
+                self._set(metric, {}, float(value))
+        for reason, count in status.failures.items():
+            self._set(catalogue.BRIDGE_FAILURES, {"reason": reason}, float(count))
 
     def flush(self) -> None:
         """Make what was shown visible to all workers."""

@@ -19,10 +19,7 @@ from bridge.mlflow_tracking import MlflowTracking
 from bridge.tracking import TrackingUnavailableError
 from bridge.tracking_uri import TrackingStore, tracking_store
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of MLflow's own code
-]
+pytestmark = pytest.mark.integration
 
 NewStore = Callable[[], TrackingStore]
 _NUMBERS = count()

@@ -12,10 +12,7 @@ from bridge.mlflow_tracking import MlflowTracking
 from bridge.tracking_uri import tracking_store
 from service.monitoring.tracking import Point, RunKind, TrackedRun
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of MLflow's own code
-]
+pytestmark = pytest.mark.integration
 
 EXPERIMENT = "ctr_prediction_production"
 RUN = TrackedRun(

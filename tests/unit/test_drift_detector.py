@@ -16,16 +16,23 @@ from drift_traffic import (
     joined,
     traffic,
 )
+from scipy.special import logsumexp
 
 from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.drift.bank import Bank
 from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.drift.part import PartTicks
+from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks, _clear, _latched
 from service.monitoring.drift.reference import Reference
-from service.monitoring.drift.state import DriftState
-from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Ticks
+from service.monitoring.drift.state import Active, DriftState
+from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats, Ticks
+from service.monitoring.drift.window_test import (
+    WindowSums,
+    mean_is_off,
+    shift_evidence,
+    variance_is_off,
+)
 
 TOMORROW = MIDNIGHT + 86_400
 MUTED_LATENCY = 10.0
@@ -76,6 +83,7 @@ def test_an_increment_of_the_mean_channel_matches_a_hand_computed_case(known: Re
         squares=np.array([120.0]),
         predicted=nothing,
         doubt=nothing,
+        standing=nothing + 1,
     )
 
     tilt = 0.2 / 1.02
@@ -105,7 +113,7 @@ def test_no_cell_gains_on_average_while_the_mean_wanders_as_it_did(wandering: Re
     ticks = traffic(5760, seed=77, start=TOMORROW, wander=0.01)
     part = detector(wandering)._parts[0]  # noqa: SLF001 - its increments are the claim
     seen = wandering.predictions.course.standardise(ticks.time, ticks.predictions)
-    _, _, _, factors = part._factors(  # noqa: SLF001
+    _, _, factors = part._factors(  # noqa: SLF001
         part.start(),
         part_ticks(ticks),
         seen,
@@ -134,6 +142,83 @@ def test_evidence_of_an_empty_tick_grows_by_the_ticks_that_it_stands_for(known: 
     # No bet was settled: R = 1 after the first, 1 + 4 after the second.
     smooth = state.quantities[0].cells[: len(Bank.of(known.predictions).channel)]
     assert smooth.tolist() == [5.0] * len(smooth)
+
+
+def test_no_bet_is_lost_nor_made_up_as_it_ages(wandering: Reference) -> None:
+    some = traffic(50, seed=3)
+    ticks = replace(some, predictions=nothing_of(some.predictions))
+
+    state, _ = detector(wandering).advance(detector(wandering).start(), ticks)
+
+    # Nothing was settled: one unit a tick, spread over the ages of each bet.
+    bank = Bank.of(wandering.predictions)
+    cells = state.quantities[0].cells[: len(bank.channel)]
+    bets = np.unique(np.stack([bank.channel, bank.side, bank.size]), axis=1, return_inverse=True)[1]
+    assert len(set(bets.tolist())) < len(bets)
+    assert np.bincount(bets, cells) == pytest.approx(50)
+
+
+def test_an_increment_of_a_bucket_channel_pays_for_the_law_and_for_the_filters_doubt(
+    wandering: Reference,
+) -> None:
+    # Upwards, N = 1000, Z = 20, prediction 0.001, doubt 0.0004. The law is flat, so one moment
+    # generating function, here from its definition.
+    predictions = wandering.predictions
+    bank, law = Bank.of(predictions), predictions.course.law
+    assert law is not None
+    function = predictions.course.functions[:, 0]
+    channels = len(predictions.zones)
+
+    found = bank.log_factors(
+        count=np.array([1000.0]),
+        sums=np.full((1, channels), 20.0),
+        squares=np.array([1000.0]),
+        predicted=np.full((1, channels), 0.001),
+        doubt=np.full((1, channels), 0.0004),
+        standing=np.zeros((1, channels)),
+    )[0]
+
+    for cell in np.flatnonzero((bank.channel == 1) & (bank.side > 0)):
+        expected = bank.size[cell] * bank.response[cell]
+        tilt = expected / (1.02 + 1000 * 0.0004)
+        gain = tilt * (20 - 1000 * 0.001 - 1000 * bank.response[cell] * bank.zone[cell])
+        moment = 1000 * 1.02 * math.log(law @ np.exp(tilt * function))
+        exact = gain - moment - tilt**2 * 1000**2 * 0.0004 / 2
+        # The polynomial in place of the logarithm may only cost, and little.
+        assert exact - 0.01 * moment <= found[cell] <= exact + 1e-9
+
+
+def test_a_learnt_bet_gains_nothing_on_average_at_the_edge_of_what_is_immaterial(
+    known: Reference,
+) -> None:
+    ripple = known.predictions.ripple
+    assert ripple is not None
+    law, groups = ripple.laws[0], ripple.groups
+    learnt = np.tile(np.where(np.arange(len(law)) % 2, 20.0, -20.0), (4, 1)) / law.max()
+    memory = np.column_stack([learnt, np.full((4, 2), 300.0)]).ravel()
+
+    def settled(group: int) -> Floats:
+        """One observation in that group."""
+        buckets = np.zeros((1, len(PREDICTION_BOUNDS) + 1))
+        buckets[0, groups[group]] = 1.0
+        one = Aggregates(
+            total=np.zeros(1),
+            squares=np.zeros(1),
+            buckets=buckets,
+            bounds=np.asarray(PREDICTION_BOUNDS),
+        )
+        return np.asarray(ripple.fold(memory, np.array([TOMORROW]), one)[1][0])
+
+    factors = np.exp([settled(group) for group in range(len(law))])
+    ratio = factors / (law @ factors)
+    chi = np.sqrt(law @ (ratio - 1) ** 2)
+    edge = law[:, None] * (1 + ripple.radius * (ratio - 1) / chi)
+    assert (chi > 0.01).all()
+    assert edge.sum(axis=0) == pytest.approx(1)
+    gain = (edge * factors).sum(axis=0)
+    assert (gain <= 1 + 1e-9).all()
+    # exp(-x) (1 + x) with x = radius * chi: no dearer than it must be.
+    assert gain == pytest.approx(np.exp(-ripple.radius * chi) * (1 + ripple.radius * chi))
 
 
 # --- silence --------------------------------------------------------------------------------
@@ -300,6 +385,84 @@ def test_a_normal_day_is_silent_against_four_numbers() -> None:
     assert not judged(reference, traffic(5760, seed=81, wander=0.01)).alarms
 
 
+# --- the window test ------------------------------------------------------------------------
+
+
+def test_observations_are_spread_over_the_ticks_that_hold_them() -> None:
+    # An hour of 10 a tick; one tick alone; one long tick of four; all but a few in one of four.
+    count = np.array([2400.0, 10.0, 40.0, 1006.0])
+    crowding = np.array([240 * 10.0**2, 10.0**2, 40.0**2 / 4, 1000.0**2 + 3 * 2.0**2])
+    windows = WindowSums(
+        count=count, sums=count, squares=count, crowding=crowding, bets=np.zeros((4, 1))
+    )
+
+    assert windows.span_seconds == pytest.approx([3600, 15, 60, 15 * 1006**2 / 1_000_012])
+
+
+def test_a_window_of_one_tick_may_be_off_by_what_one_tick_wanders_an_hour_may_not() -> None:
+    reference = Reference.of(captured(traffic(5760, seed=83, wander=0.15)), materiality=0.01)
+    far = 4.6 * math.sqrt(reference.predictions.wander.variance[0]) * STD
+    what = Traffic(mean=MEAN + far, per_tick=5000)
+
+    evidence = judged(reference, traffic(240, what, seed=84, start=TOMORROW))
+
+    ticks = [alarm.tick for alarm in evidence.alarms if alarm.channel == WINDOW_CHANNEL]
+    assert ticks
+    assert min(ticks) > 10
+
+
+@pytest.mark.parametrize(("count", "off"), [(101, False), (4000, True)])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_shift_over_few_observations_passes_z_and_size_but_not_chance(
+    known: Reference, count: int, sign: float, *, off: bool
+) -> None:
+    windows = one_window(count, shift=sign * 0.4, mean_square=1.16)
+
+    # 0.4 standard deviations of 101 observations: z = 4, of which chance makes one in 30,000.
+    assert mean_is_off(known.predictions, windows, z=2.0, least=100).tolist() == [off]
+
+
+def test_the_evidence_of_a_window_matches_a_hand_computed_case(known: Reference) -> None:
+    # N = 4000, mean 0.4, mean square 1.16; both sides and twelve tilts weigh the same.
+    zone = float(known.predictions.zones[0])
+    values = []
+    for tilt in np.geomspace(0.003, 1.0, 12):
+        for shift in (0.4, -0.4):
+            about = 1.16 - 2 * zone * shift + zone**2
+            values.append(4000 * (tilt * (shift - zone) - tilt**2 / 6 * (about + 2 * 1.02)))
+
+    found = shift_evidence(known.predictions, one_window(4000, shift=0.4, mean_square=1.16))
+
+    assert found == pytest.approx(logsumexp(values) - math.log(24))
+
+
+def test_a_shift_that_is_beyond_chance_but_small_is_no_window_alarm(known: Reference) -> None:
+    windows = one_window(10**7, shift=0.19, mean_square=1.0361)
+
+    assert shift_evidence(known.predictions, windows)[0] > 1000
+    assert not mean_is_off(known.predictions, windows, z=2.0, least=100).any()
+
+
+@pytest.mark.parametrize(("count", "off"), [(101, False), (10_000, True)])
+def test_a_variance_halved_over_few_observations_passes_its_ratio_but_not_chance(
+    known: Reference, count: int, *, off: bool
+) -> None:
+    windows = one_window(count, shift=0.0, mean_square=0.5)
+
+    assert variance_is_off(known.predictions, windows, ratio=1.5, least=100).tolist() == [off]
+
+
+def one_window(count: int, *, shift: float, mean_square: float) -> WindowSums:
+    """An hour of it, evenly; no bet on a greater variance has won."""
+    return WindowSums(
+        count=np.array([float(count)]),
+        sums=np.array([count * shift]),
+        squares=np.array([count * mean_square]),
+        crowding=np.array([count**2 / 240]),
+        bets=np.zeros((1, 4)),
+    )
+
+
 # --- the fold -------------------------------------------------------------------------------
 
 
@@ -337,6 +500,52 @@ def test_merged_ticks_alarm_no_later_than_a_merged_tick_after_single_ones(known:
     assert kind is DriftKind.MEAN_SHIFT
 
 
+@pytest.mark.parametrize("missed", [0, 120, 240, 960, 2880])
+def test_a_gap_in_a_daily_course_is_no_drift(missed: int) -> None:
+    reference = Reference.of(captured(seasonal(MIDNIGHT, days=2, seed=103)), materiality=0.01)
+    day = seasonal(TOMORROW, days=1, seed=104)
+    assert not reference.predictions.course.means[0].flat
+
+    # The course rises fastest at midnight; a week later the day begins with one long tick.
+    before = seasonal(TOMORROW - 86_400, days=1, seed=105).part(slice(-40, None))
+    parts = [before, in_one(day.part(slice(missed))), day.part(slice(missed, missed + 100))]
+    evidence = judged(reference, Ticks.joined(parts if missed else parts[::2]))
+
+    assert evidence.log_evidence.max() < 10
+
+
+def test_an_hour_in_one_tick_is_held_against_the_course_at_half_past() -> None:
+    reference = Reference.of(captured(seasonal(MIDNIGHT, days=2, seed=103)), materiality=0.01)
+    two = seasonal(TOMORROW, days=1, seed=107).part(slice(239, 241))
+    half_past = MEAN * (1 + 0.15 * math.sin(2 * math.pi * 1.5 / 24))
+    # The first ends at one o'clock; the second, the next one, at two.
+    hour = replace(
+        two,
+        time=np.array([TOMORROW + 3600, TOMORROW + 7200]),
+        predictions=replace(two.predictions, total=np.array([0.0, 100 * half_past])),
+    )
+
+    state, _ = detector(reference).advance(detector(reference).start(), hour)
+
+    count, deviation = state.quantities[0].window[-1, 1:3]
+    assert count == 100
+    assert deviation / count == pytest.approx(0, abs=0.01)
+
+
+def test_half_an_hour_in_one_tick_is_judged_on_a_daily_course_too() -> None:
+    reference = Reference.of(captured(seasonal(MIDNIGHT, days=2, seed=103)), materiality=0.01)
+    day = seasonal(TOMORROW, days=1, seed=106)
+    higher = replace(day.predictions, total=1.1 * day.predictions.total)
+    shifted = replace(day, predictions=higher)
+
+    evidence = judged(
+        reference, Ticks.joined([day.part(slice(1)), in_one(shifted.part(slice(1, 121)))])
+    )
+
+    assert first(evidence) == (1, DriftKind.MEAN_SHIFT)
+    assert DriftKind.LATENCY_ANOMALY not in {alarm.kind for alarm in evidence.alarms}
+
+
 def test_ticks_that_were_folded_before_change_nothing(known: Reference) -> None:
     ticks = traffic(50, seed=111, start=TOMORROW)
     state, _ = detector(known).advance(detector(known).start(), ticks)
@@ -363,7 +572,7 @@ def test_a_state_of_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format"):
         DriftState.from_json('{"format": 0}')
     with pytest.raises(ValueError, match="not a drift state"):
-        DriftState.from_json('{"format": 1}')
+        DriftState.from_json('{"format": 2}')
 
 
 # --- the latch ------------------------------------------------------------------------------
@@ -387,6 +596,70 @@ def test_an_alarm_stands_until_the_evidence_has_been_low_for_a_quarter_of_an_hou
     assert all(active[began:ended])
     assert 20 + CLEAR_TICKS - 1 <= ended < 400
     assert not any(active[ended:])
+
+
+def test_an_alarm_clears_at_the_sixtieth_tick_in_a_row_below_a_hundredth(known: Reference) -> None:
+    ticks = joined(
+        traffic(20, Traffic(mean=MEAN * 1.2, std=STD * 1.2), seed=131, start=TOMORROW),
+        traffic(400, seed=132),
+    )
+    fold, state = detector(known), detector(known).start()
+    active, evidence = [], []
+    for t in range(len(ticks)):
+        state, one = fold.advance(state, ticks.part(slice(t, t + 1)))
+        active.append(state.quantities[0].active is not None)
+        evidence.append(one.log_evidence[0, 0])
+
+    low = np.array(evidence) < math.log(172_800 / 0.009 / 100)
+    began = active.index(True)
+    cleared = next(t for t in range(began + 60, len(low)) if low[t - 59 : t + 1].all())
+    assert active == [began <= t < cleared for t in range(len(low))]
+
+
+def test_one_tick_of_more_than_a_hundredth_begins_the_sixty_anew() -> None:
+    low, more = math.log(172_800 / 0.009 / 101), math.log(172_800 / 0.009 / 99)
+    active: Active | None = Active(
+        kind=DriftKind.MEAN_SHIFT, alarmed_at=TOMORROW, since=TOMORROW, ticks=0, quiet=0
+    )
+
+    for evidence in [low] * 59 + [more] + [low] * 59:
+        active = _clear(active, evidence)
+        assert active is not None
+
+    assert _clear(active, low) is None
+
+
+def test_evidence_is_held_three_above_the_threshold(known: Reference) -> None:
+    drifted = traffic(60, Traffic(mean=MEAN * 1.5, std=STD * 1.5), seed=133, start=TOMORROW)
+
+    state, evidence = detector(known).advance(detector(known).start(), drifted)
+
+    cap = math.log(172_800 / 0.009) + 3
+    assert evidence.log_evidence[10:, 0] == pytest.approx(cap)
+    # One number everywhere: what the gauges show by channel adds up to it.
+    channels = ("mean", "location", "spread", "skew", "buckets")
+    by_channel = detector(known).log_evidence_by_channel(state)
+    assert math.log(sum(math.exp(by_channel[name]) for name in channels)) == pytest.approx(cap)
+
+
+@pytest.mark.parametrize(
+    ("off", "quiet", "raised", "after"),
+    [
+        ([0, 1, 2], None, [0], 7),
+        ([5], 4, [], 4),
+        # 60 quiet ticks clear it: those before count.
+        ([0], 59, [], 9),
+        ([1], 59, [1], 8),
+        ([], 49, [], 59),
+        ([], 50, [], None),
+    ],
+)
+def test_a_window_test_is_raised_again_only_after_sixty_quiet_ticks(
+    off: list[int], quiet: int | None, raised: list[int], after: int | None
+) -> None:
+    verdicts = np.isin(np.arange(10), off)
+
+    assert _latched(verdicts, quiet) == (raised, after)
 
 
 def test_an_alarm_that_stands_is_raised_once(known: Reference) -> None:
@@ -419,7 +692,47 @@ def factors_of(reference: Reference, what: Traffic) -> np.ndarray:
             squares=seen.squares,
             predicted=nothing,
             doubt=nothing,
+            standing=nothing + 1,
         )
+    )
+
+
+def seasonal(start: float, *, days: int, seed: int) -> Ticks:
+    """A mean that follows a sine of 15 % over the day, a new level every five minutes."""
+    starts = start + 300.0 * np.arange(288 * days)
+    means = MEAN * (1 + 0.15 * np.sin(2 * math.pi * (starts + 150) / 86_400))
+    return Ticks.joined(
+        [
+            traffic(20, Traffic(mean=mean, per_tick=100), seed=seed * 1000 + number, start=begin)
+            for number, (begin, mean) in enumerate(
+                zip(starts.tolist(), means.tolist(), strict=True)
+            )
+        ]
+    )
+
+
+def in_one(ticks: Ticks) -> Ticks:
+    """All of them as the one long tick that follows missed ones."""
+
+    def added(quantity: Aggregates) -> Aggregates:
+        return replace(
+            quantity,
+            total=quantity.total.sum(keepdims=True),
+            squares=quantity.squares.sum(keepdims=True),
+            buckets=quantity.buckets.sum(axis=0, keepdims=True),
+        )
+
+    return Ticks(
+        time=ticks.time[-1:], predictions=added(ticks.predictions), latency=added(ticks.latency)
+    )
+
+
+def nothing_of(quantity: Aggregates) -> Aggregates:
+    return replace(
+        quantity,
+        buckets=quantity.buckets * 0,
+        total=quantity.total * 0,
+        squares=quantity.squares * 0,
     )
 
 

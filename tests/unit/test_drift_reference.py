@@ -5,27 +5,36 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drift_traffic import MEAN, MIDNIGHT, STD, captured, four_numbers, traffic
+from drift_traffic import MEAN, MIDNIGHT, STD, Traffic, captured, four_numbers, joined, traffic
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.drift.bank import Bank
-from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.budget import LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.channels import channel_functions
 from service.monitoring.drift.course import Standardised
-from service.monitoring.drift.kalman import wander_filter
+from service.monitoring.drift.kalman import Filtered, wander_filter
+from service.monitoring.drift.kind import DriftKind, change_since
 from service.monitoring.drift.profile import fit
 from service.monitoring.drift.recent import RecentSums
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.rolling import roll
 from service.monitoring.drift.wander import Autoregression, measure
+from service.monitoring.drift.window_test import WindowSums, shift_z
 
 HOURS = np.arange(24) + 0.5
+
+
+@pytest.fixture(scope="module")
+def wandering() -> Reference:
+    return Reference.of(captured(traffic(5760, seed=4, wander=0.01)), materiality=0.01)
 
 
 def test_the_promise_is_one_percent_in_thirty_days() -> None:
     # 172,800 ticks over 0.9 % for the sequential route; the window tests have the rest.
     assert pytest.approx(math.log(172_800 / 0.009)) == LOG_THRESHOLD
+    # Three tests, each with at most exp(-threshold) at each of 172,800 ticks.
+    assert 3 * 172_800 * math.exp(-WINDOW_LOG_THRESHOLD) == pytest.approx(0.001)
 
 
 def test_a_course_of_noise_is_a_flat_line() -> None:
@@ -115,9 +124,10 @@ def test_few_buckets_leave_few_channels() -> None:
     assert channel_functions(law, np.array([0.1, 0.2]), 3).shape == (3, 1)
 
 
-def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows() -> None:
-    reference = Reference.of(captured(traffic(5760, seed=4, wander=0.01)), materiality=0.01)
-    bank = Bank.of(reference.predictions)
+def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows(
+    wandering: Reference,
+) -> None:
+    bank = Bank.of(wandering.predictions)
     channels = len(bank.wander)
     std = math.sqrt(bank.wander[0])
 
@@ -127,13 +137,91 @@ def test_a_filter_learns_a_constant_and_never_more_than_the_wander_allows() -> N
             sums=np.full((500, channels), 300.0 * shift),
             squares=np.full(500, 300.0),
         )
-        level, _, _ = wander_filter(
-            bank, np.zeros(channels), bank.wander.copy(), seen, np.ones(500)
+        nothing = np.zeros(channels)
+        (level, _, _), _ = wander_filter(
+            bank, (nothing, bank.wander.copy(), nothing), seen, np.ones(500)
         )
         return float(level[0])
 
     assert 0.2 * std < level_after(0.5 * std) < 0.45 * std
     assert level_after(100 * std) < 6.5 * std
+
+
+def test_a_tick_after_missed_ones_is_conditioned_on_as_the_mean_that_it_is(
+    wandering: Reference,
+) -> None:
+    bank = Bank.of(wandering.predictions)
+    channels = len(bank.wander)
+    count, shift = np.array([300.0, 1200.0, 300.0]), np.array([0.01, -0.02, 0.0])
+    nothing = np.zeros(channels)
+
+    _, known = wander_filter(
+        bank,
+        (nothing, bank.wander.copy(), nothing),
+        Standardised(
+            count=count,
+            sums=np.repeat((count * shift)[:, None], channels, axis=1),
+            squares=count,
+        ),
+        np.array([1.0, 4.0, 1.0]),
+    )
+
+    # Six ticks of a wander; seen are the first alone, then four at once; asked is the last.
+    place = np.arange(6)
+    wander = bank.wander[0] * bank.decay[0] ** np.abs(place[:, None] - place)
+    seeing = np.array([[1, 0, 0, 0, 0, 0], [0, 0.25, 0.25, 0.25, 0.25, 0], [0, 0, 0, 0, 0, 1]])
+    joint = seeing @ wander @ seeing.T
+    for asked in (1, 2):
+        seen = joint[:asked, :asked] + np.diag(1 / count[:asked])
+        weights = np.linalg.solve(seen, joint[:asked, asked])
+        assert known.predicted[asked, 0] == pytest.approx(weights @ shift[:asked])
+        assert known.doubt[asked, 0] == pytest.approx(
+            joint[asked, asked] - weights @ joint[:asked, asked]
+        )
+
+
+def test_what_the_filter_leaves_of_a_standing_shift_is_known_exactly(wandering: Reference) -> None:
+    bank, _, known = standing_shift(wandering, per_tick=30.0, shift=np.full(4, 0.001))
+
+    seen = np.flatnonzero(bank.wander > 0)
+    left = (0.001 - known.predicted) / 0.001
+    assert known.standing[:, seen] == pytest.approx(left[:, seen])
+    assert (known.standing[0] == 1).all()
+
+
+@pytest.mark.parametrize("per_tick", [3.0, 30.0, 300.0, 3000.0])
+def test_no_cell_gains_from_a_shift_of_its_zone_whatever_the_traffic(
+    wandering: Reference, per_tick: float
+) -> None:
+    zones = wandering.predictions.zones
+    bank, seen, known = standing_shift(wandering, per_tick=per_tick, shift=zones)
+
+    found = bank.log_factors(
+        count=seen.count,
+        sums=seen.sums,
+        squares=seen.squares,
+        predicted=known.predicted,
+        doubt=known.doubt,
+        standing=known.standing,
+    )
+
+    # Without sampling noise nothing but the shift is there to gain from.
+    assert (found <= 1e-12).all()
+
+
+def standing_shift(
+    reference: Reference, *, per_tick: float, shift: np.ndarray
+) -> tuple[Bank, Standardised, Filtered]:
+    """Two thousand ticks of it, without sampling noise."""
+    bank = Bank.of(reference.predictions)
+    nothing = np.zeros(len(bank.wander))
+    seen = Standardised(
+        count=np.full(2000, per_tick),
+        sums=np.tile(per_tick * shift, (2000, 1)),
+        squares=np.full(2000, per_tick * (1 + shift[0] ** 2)),
+    )
+    _, known = wander_filter(bank, (nothing, bank.wander.copy(), nothing), seen, np.ones(2000))
+    return bank, seen, known
 
 
 def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:
@@ -142,6 +230,80 @@ def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:
     assert reference.predictions.commissioning
     assert reference.predictions.zones[0] * STD >= 0.1 * MEAN
     assert not Reference.of(captured(traffic(1000, seed=5)), materiality=0.01).latency.commissioning  # type: ignore[union-attr]
+
+
+def test_a_stated_spread_of_window_means_takes_the_place_of_the_tenth() -> None:
+    four = replace(four_numbers(), window_std_prediction=0.02 * MEAN)
+
+    predictions = Reference.of(four, materiality=0.01).predictions
+
+    assert predictions.zones[0] == pytest.approx(0.06 * MEAN / STD)
+    # z of an endless window is the shift over the stated spread: 0.05 / 0.02.
+    shift = 0.05 * MEAN / STD
+    columns = np.array([[1e12, shift * 1e12, 1e12, 1e24 / 240, *[0.0] * 4]])
+    assert shift_z(predictions, WindowSums.of(columns))[0] == pytest.approx(2.5, rel=1e-6)
+    assert predictions.commissioning
+
+
+def test_a_zone_is_the_materiality_and_three_standard_errors_of_the_baseline() -> None:
+    reference = Reference.of(captured(traffic(5760, seed=8)), materiality=0.01)
+
+    error = 3 / math.sqrt(5760 * 300)
+    location = MEAN / STD
+    assert not reference.predictions.wander.variance.any()
+    assert reference.predictions.zones == pytest.approx(
+        np.array([0.01, 0.01, 0.005, 0.005]) * location + error, rel=0.005
+    )
+    ripple = reference.predictions.ripple
+    assert ripple is not None
+    assert ripple.radius == pytest.approx(
+        0.005 * location + 1.5 * math.sqrt(ripple.directions / (5760 * 300)), rel=0.005
+    )
+
+
+def test_a_change_is_counted_from_the_edge_of_the_zone_in_errors_that_know_the_wander(
+    wandering: Reference,
+) -> None:
+    predictions = wandering.predictions
+    channels = len(predictions.zones)
+    shift = float(predictions.zones[0]) + 0.1
+
+    # 40 ticks of 300; the mean off, the further channels not, the variance about it 1.
+    totals = np.concatenate([[shift], np.zeros(channels - 1)])
+    change = change_since(
+        predictions, np.array([[40.0, 12_000.0, 12_000 * (1 + shift**2), *(12_000 * totals)]])
+    )
+
+    # The variance of the mean of an autoregression, added up pair by pair in steps of a second.
+    place = np.arange(600)
+    lags = np.abs(place[:, None] - place)
+    wander = predictions.wander.variance[0] * np.exp(-lags / predictions.wander.seconds[0]).mean()
+    assert change is not None
+    assert change.mean == pytest.approx(shift)
+    assert change.variance_ratio == pytest.approx(1)
+    assert change.mean_errors == pytest.approx(0.1 / math.sqrt(1 / 12_000 + wander), rel=1e-3)
+    assert change.prediction_kind is DriftKind.MEAN_SHIFT
+
+
+def test_a_bucket_channels_moment_is_that_of_the_worst_hour() -> None:
+    swing = np.sin(2 * math.pi * HOURS / 24)
+    day = joined(
+        *(
+            traffic(240, Traffic(mean=MEAN * (1 + 0.2 * x), std=STD * (1 + 0.5 * x)), seed=h)
+            for h, x in enumerate(swing.tolist())
+        )
+    )
+    course = Reference.of(captured(day), materiality=0.01).predictions.course
+    hours = captured(day).predictions
+    assert hours is not None
+
+    logs = []
+    for law in hours.counts / hours.counts.sum(axis=1, keepdims=True):
+        function = course.functions[:, 1] - law @ course.functions[:, 1]
+        z = function / math.sqrt(law @ function**2)
+        logs.append(math.log(law @ np.exp(0.5 * z)))
+    assert course.log_moment(2, np.array([0.5]))[0] == pytest.approx(max(logs))
+    assert np.mean(logs) < 0.98 * max(logs)
 
 
 def test_a_baseline_keeps_its_wander_to_the_last_bit() -> None:
@@ -195,3 +357,27 @@ def test_a_window_rolls_by_the_minute() -> None:
 
     assert sums[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
     assert rows.tolist() == [[1.0, 4.0], [2.0, 4.0]]
+
+
+def test_all_weights_together_are_one_as_the_budget_is_shared() -> None:
+    reference = Reference.of(captured(traffic(1000, seed=7)), materiality=0.01)
+
+    shares = [q.weights.sum() + q.ripple_weight for q in reference.quantities]
+    entering = [bank.weight[bank.source < 0].sum() for bank in map(Bank.of, reference.quantities)]
+
+    assert len(shares) == 2
+    assert sum(shares) == pytest.approx(1)
+    # What enters the sums at a tick: a cell's weight, once for all of its ages.
+    assert sum(entering) + reference.predictions.ripple_weight == pytest.approx(1)
+
+
+def test_a_daily_course_of_little_traffic_is_a_reference_without_a_ripple() -> None:
+    means = MEAN * (1 + 0.3 * np.sin(2 * math.pi * HOURS / 24))
+    day = joined(
+        *(traffic(240, Traffic(mean=m, per_tick=10), seed=h) for h, m in enumerate(means.tolist()))
+    )
+
+    reference = Reference.of(captured(day), materiality=0.01)
+
+    assert not reference.predictions.course.means[0].flat
+    assert reference.predictions.ripple is None

@@ -1,7 +1,7 @@
 """Drift detection between snapshots: restarts, resets, gaps, new baselines, and what is said."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from drift_traffic import MEAN, MIDNIGHT, STD, Traffic, captured, traffic
 
+from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
 from service.monitoring.capture import capture
 from service.monitoring.drift.kind import DriftKind
@@ -84,14 +85,16 @@ def state(tmp_path: Path) -> Iterator[State]:
         yield opened
 
 
-def watch(state: State, source: Counting) -> DriftWatch:
+def watch(
+    state: State, source: Counting, baseline: Baseline = NORMAL, *, materiality: float = 0.01
+) -> DriftWatch:
     return DriftWatch(
         values=state.values,
         samples=state.drift_samples(SCOPE),
         scope=SCOPE,
         source=source,
-        baselines=ActiveBaselines({"xgboost": NORMAL}, state.baselines),
-        materiality=0.01,
+        baselines=ActiveBaselines({"xgboost": baseline}, state.baselines),
+        materiality=materiality,
         thresholds=DriftThresholds(),
     )
 
@@ -230,6 +233,51 @@ def test_a_state_that_cannot_be_read_is_begun_anew(state: State) -> None:
         watch(state, source).advance(now)
 
     assert stored(state).time is not None
+
+
+def test_another_materiality_begins_anew(state: State) -> None:
+    source = Counting()
+    for now in source.serve(traffic(5, seed=12, start=TOMORROW)):
+        watch(state, source).advance(now)
+    [now] = source.serve(traffic(1, seed=13, start=TOMORROW + 75))
+    watch(state, source, materiality=0.05).advance(now)
+
+    # One tick of 300, not six.
+    assert stored(state).quantities[0].window[:, 1].sum() == 300
+
+
+def test_a_baseline_in_other_buckets_is_known_by_its_moments(state: State) -> None:
+    predictions = NORMAL.predictions
+    assert predictions is not None
+    moved = replace(predictions, bounds=predictions.bounds * 1.1)
+    source = Counting()
+    [now] = source.serve(traffic(1, seed=14, start=TOMORROW))
+
+    [sight] = watch(state, source, replace(NORMAL, predictions=moved)).advance(now)
+
+    assert sight.report.commissioning
+    assert set(sight.log_evidence) == {"mean", "latency_mean", "latency_location"}
+
+
+def test_predictions_that_did_not_vary_are_no_baseline_and_no_error(state: State) -> None:
+    constant = replace(NORMAL, predictions=None, prediction_wander=None, std_prediction=0.0)
+    source = Counting()
+    [now] = source.serve(traffic(1, seed=15, start=TOMORROW))
+    one = watch(state, source, constant)
+
+    assert one.advance(now) == []
+    assert one.report("xgboost").status is DriftStatus.NO_BASELINE
+
+
+def test_the_evidence_of_a_report_is_the_greater_of_both_quantities(state: State) -> None:
+    source = Counting()
+    slow = Traffic(latency=0.1, latency_std=0.027)
+    for now in source.serve(traffic(5, slow, seed=16, start=TOMORROW)):
+        [sight] = watch(state, source).advance(now)
+
+    predictions, latency = (quantity.log_evidence for quantity in stored(state).quantities)
+    assert predictions < 10
+    assert sight.report.log_evidence == latency > 16.77
 
 
 def test_a_capture_measures_the_wander_between_its_ticks() -> None:

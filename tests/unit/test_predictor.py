@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.catalogue import ErrorType
+from service.monitoring.counts import ModelVersion
 from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
@@ -27,6 +29,7 @@ from service.prediction.request_keys import KEYS
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
+from service.telemetry.reservoir import Reservoir
 
 KEY = b"k" * 32
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -138,7 +141,15 @@ def world(tmp_path: Path) -> Iterator[World]:
         "m", version=VERSION, kind="hour", vocabularies=served.encoder.vocabularies
     )
     predictor = Predictor(
-        served={"m": Served(served, model)},
+        served={
+            "m": Served(
+                served,
+                model,
+                Reservoir(
+                    ModelVersion("m", VERSION), window_seconds=300, most=10, rng=random.Random(1)
+                ),
+            )
+        },
         experiment=Experiment(name="t", salt="s", weights={"m": 1.0}),
         recorder=recorder,
         signing_key=KEY,

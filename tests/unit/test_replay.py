@@ -56,6 +56,19 @@ def test_a_replay_prints_one_object_with_the_alarm(
     assert alarm["log_evidence"] >= answer["threshold"]
 
 
+def test_the_greatest_evidence_may_be_the_latencys(
+    tmp_path: Path, reference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = traffic(20, Traffic(latency=0.1), seed=9, start=MIDNIGHT + 86_400)
+    path = saved(tmp_path / "ticks.npz", slow)
+
+    main(["replay", "--reference", reference, "--ticks", path, "--json"])
+
+    answer = json.loads(capsys.readouterr().out)
+    assert {alarm["type"] for alarm in answer["alarms"]} == {"latency_anomaly"}
+    assert answer["max_log_evidence"] >= answer["threshold"]
+
+
 def test_a_higher_materiality_keeps_a_replay_quiet(
     tmp_path: Path, reference: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,10 +157,13 @@ def test_a_missing_file_and_other_bounds_are_refused(
     assert "no.npz" in capsys.readouterr().err
 
     ticks = traffic(5, seed=8)
-    shifted = ticks.predictions.bounds * 1.1
-    path = saved(tmp_path / "other.npz", ticks, prediction_bounds=shifted)
-    assert main(["replay", "--reference", reference, "--ticks", path]) == 2
-    assert "other bucket bounds" in capsys.readouterr().err
+    for name, bounds in (
+        ("prediction_bounds", ticks.predictions.bounds),
+        ("latency_bounds", ticks.latency.bounds),
+    ):
+        path = saved(tmp_path / "other.npz", ticks, **{name: 1.1 * bounds})
+        assert main(["replay", "--reference", reference, "--ticks", path]) == 2
+        assert "other bucket bounds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [[], ["--reference", "a.npz"], ["--ticks", "b.npz"]])

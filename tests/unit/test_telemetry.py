@@ -101,6 +101,7 @@ def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
     assert sorted(exposed) == sorted(metric.name for metric in CATALOGUE)
     judged = (
         "ctr_health",
+        "ctr_bridge",
         "ctr_baseline",
         "ctr_drift",
         "ctr_snapshot",

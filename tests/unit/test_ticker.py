@@ -15,6 +15,7 @@ from service.monitoring.health import HealthPolicy, HealthStatus
 from service.monitoring.history import History
 from service.monitoring.monitor import Monitor
 from service.monitoring.snapshot import Snapshot
+from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import LocalSource
 from service.sources.verdicts import StoredVerdicts
@@ -212,6 +213,11 @@ def test_the_clock_goes_on_after_the_store_was_down(
             job=job,
             gauges=JudgementGauges(world.files),
             baselines=ActiveBaselines({"m": trained}, world.state.baselines),
+            sampling=Sampling(
+                reservoirs=[],
+                store=world.state.sampled_windows(SCOPE),
+                worker="w",
+            ),
         )
         world.now[0] = BEGAN + 1e9
         running = asyncio.create_task(ticker.run())

@@ -87,7 +87,14 @@ class Bank:
         )
 
     def log_factors(
-        self, *, count: Floats, sums: Floats, squares: Floats, predicted: Floats, doubt: Floats
+        self,
+        *,
+        count: Floats,
+        sums: Floats,
+        squares: Floats,
+        predicted: Floats,
+        doubt: Floats,
+        standing: Floats,
     ) -> Floats:
         """Logarithm of each cell's e-value at each tick.
 
@@ -108,6 +115,9 @@ class Bank:
             squares: Of channel 0, shape ``(t,)``.
             predicted: By the filter, shape ``(t, c)``.
             doubt: The filter's variance before the tick, shape ``(t, c)``.
+            standing: Share of a shift that stood from the start which the filter does not predict,
+                shape ``(t, c)``. Where traffic is less than the baseline's it is more than at the
+                filter's steady state, for which the bets are made.
 
         Returns:
             Shape ``(t, m)``.
@@ -117,12 +127,12 @@ class Bank:
         unknown = n * doubt[:, self.channel]
         expected = self.size * self.response
         tilt = expected / (self.spread_margin + unknown)
-        worst = self.response * self.zone
+        worst = np.maximum(self.response, standing[:, self.channel]) * self.zone
         gain = tilt * (self.side * (sums[:, self.channel] - n * known) - n * worst)
         half_square = tilt**2 / 2
         first = int((self.channel == 0).sum())
         curve = np.empty_like(tilt)
-        mean = known[:, :first] + self.side[:first] * worst[:first]
+        mean = known[:, :first] + self.side[:first] * worst[:, :first]
         about = squares[:, None] - 2 * mean * sums[:, :1] + n * mean**2
         curve[:, :first] = (about + 2 * n * _SPREAD_MARGIN) / 3
         rest = tilt[:, first:]

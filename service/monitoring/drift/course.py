@@ -116,11 +116,16 @@ class Course:
         """How many there are."""
         return len(self.means)
 
+    @property
+    def flat(self) -> bool:
+        """Whether the time of day says nothing about any of them."""
+        return all(profile.flat for profile in (*self.means, *self.stds))
+
     def standardise(self, time: Floats, quantity: Aggregates) -> Standardised:
         """Express ticks as deviations from the course.
 
         Args:
-            time: End of each tick in Unix seconds, shape ``(t,)``.
+            time: End of each nominal tick in Unix seconds, shape ``(t,)``.
             quantity: The ticks.
         """
         moment = time - TICK_SECONDS / 2

@@ -36,6 +36,8 @@ WINDOW_CHANNEL = "window"
 _MOST_LOG_FACTOR = 300.0
 _NO_EVIDENCE = 1e-300
 _MOST_CELL = 1e280
+_LONGEST_TICKS = 240.0
+"""Over more than an hour the mean of a daily course depends on when in it the traffic came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,11 @@ class PartTicks:
     quantity: Aggregates
     begin: int
     """Index of the first one."""
+
+    @property
+    def middle(self) -> Floats:
+        """End of the nominal tick in the middle of each, in Unix seconds."""
+        return self.time - (self.elapsed - 1) * TICK_SECONDS / 2
 
 
 class Part:
@@ -110,6 +117,7 @@ class Part:
         return QuantityState(
             level=np.zeros(self._reference.course.channels),
             doubt=self._reference.wander.variance.copy(),
+            taken=np.zeros(self._reference.course.channels),
             cells=np.zeros(len(self._weight)),
             recent=(),
             ripple=np.zeros(0) if ripple is None else ripple.start(),
@@ -120,8 +128,9 @@ class Part:
         self, old: QuantityState, ticks: PartTicks
     ) -> tuple[QuantityState, Floats, list[Alarm]]:
         """Fold ticks in; gives the logarithm of the evidence after each, shape ``(t,)``."""
-        seen = self._reference.course.standardise(ticks.time, ticks.quantity)
-        level, doubt, memory, factors = self._factors(old, ticks, seen)
+        ticks = self._comparable(ticks)
+        seen = self._reference.course.standardise(ticks.middle, ticks.quantity)
+        (level, doubt, taken), memory, factors = self._factors(old, ticks, seen)
         recent = RecentSums([list(runs) for runs in old.recent])
         rows = np.column_stack([seen.count, seen.squares, seen.sums]).tolist()
         elapsed, time = ticks.elapsed.tolist(), ticks.time.tolist()
@@ -141,7 +150,8 @@ class Part:
                 # Less evidence is a supermartingale still.
                 cells = np.minimum(cells, _MOST_CELL)
                 cells *= self._ceiling / float(self._weight @ cells)
-            evidence[t] = now = math.log(max(min(total, _MOST_CELL), _NO_EVIDENCE))
+                total = self._ceiling
+            evidence[t] = now = math.log(max(total, _NO_EVIDENCE))
             recent.add(rows[t])
             loud = now >= LOG_THRESHOLD and enough[t]
             if loud or active is not None:
@@ -153,6 +163,7 @@ class Part:
         after = QuantityState(
             level=level,
             doubt=doubt,
+            taken=taken,
             cells=cells,
             recent=tuple(tuple(runs) for runs in recent.levels),
             ripple=memory,
@@ -172,22 +183,41 @@ class Part:
             if value > 0
         }
 
+    def _comparable(self, ticks: PartTicks) -> PartTicks:
+        """Leave out what ticks saw that are too long to be held against a daily course."""
+        if self._reference.course.flat:
+            return ticks
+        kept = (ticks.elapsed <= _LONGEST_TICKS).astype(np.float64)
+        seen = ticks.quantity
+        return replace(
+            ticks,
+            quantity=replace(
+                seen,
+                total=seen.total * kept,
+                squares=seen.squares * kept,
+                buckets=seen.buckets * kept[:, None],
+            ),
+        )
+
     def _factors(
         self, old: QuantityState, ticks: PartTicks, seen: Standardised
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        level, doubt, known = wander_filter(self._bank, old.level, old.doubt, seen, ticks.elapsed)
+    ) -> tuple[tuple[Floats, Floats, Floats], Floats, Floats]:
+        filtered, known = wander_filter(
+            self._bank, (old.level, old.doubt, old.taken), seen, ticks.elapsed
+        )
         log_factors = self._bank.log_factors(
             count=seen.count,
             sums=seen.sums,
             squares=seen.squares,
             predicted=known.predicted,
             doubt=known.doubt,
+            standing=known.standing,
         )
         memory = old.ripple
         if self._reference.ripple is not None:
-            memory, more = self._reference.ripple.fold(memory, ticks.time, ticks.quantity)
+            memory, more = self._reference.ripple.fold(memory, ticks.middle, ticks.quantity)
             log_factors = np.concatenate([log_factors, more], axis=1)
-        return level, doubt, memory, np.exp(np.minimum(log_factors, _MOST_LOG_FACTOR))
+        return filtered, memory, np.exp(np.minimum(log_factors, _MOST_LOG_FACTOR))
 
     def _name(
         self,
@@ -222,9 +252,10 @@ class Part:
         self, old: QuantityState, ticks: PartTicks, seen: Standardised
     ) -> tuple[Floats, WindowSums]:
         course = self._reference.course
-        columns = [seen.count[:, None], seen.sums[:, :1], seen.squares[:, None]]
+        crowding = seen.count**2 / ticks.elapsed
+        columns = [np.column_stack([seen.count, seen.sums[:, 0], seen.squares, crowding])]
         if self._kind is None:
-            moment = ticks.time - TICK_SECONDS / 2
+            moment = ticks.middle - TICK_SECONDS / 2
             mean, std = course.means[0].at(moment), course.stds[0].at(moment)
             columns.append(variance_bets(self._reference, ticks.quantity, mean, std))
         rows, sums = roll(
@@ -233,9 +264,7 @@ class Part:
             np.concatenate(columns, axis=1),
             self._thresholds.window_seconds,
         )
-        return rows, WindowSums(
-            count=sums[:, 0], sums=sums[:, 1], squares=sums[:, 2], bets=sums[:, 3:]
-        )
+        return rows, WindowSums.of(sums)
 
     def _window_test(
         self, old: QuantityState, ticks: PartTicks, windows: WindowSums, evidence: Floats
@@ -246,7 +275,6 @@ class Part:
                 self._reference,
                 windows,
                 z=limits.latency_z if self._kind else limits.mean_z,
-                seconds=limits.window_seconds,
                 least=limits.min_predictions,
             )
         }

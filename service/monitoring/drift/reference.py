@@ -24,12 +24,17 @@ _ERRORS = 3.0
 UNKNOWN_WANDER = 0.10
 """Zone, as a share of the mean, where nobody has measured how much the mean wanders."""
 _UNKNOWN_SHAPE = 0.2
+_STATED_BOUND = 3.0
+"""Zone, in stated standard deviations of a window's mean, where somebody has stated one."""
+_TYPICAL_COUNT_PER_TICK = 300.0
+"""Where nobody knows; it shapes the bets, not what they promise."""
 
-_PREDICTION_WEIGHTS = (0.16, 0.28, 0.20, 0.10)
+_PREDICTION_WEIGHTS = (0.15, 0.27, 0.20, 0.10)
 _RIPPLE_WEIGHT = 0.08
 _RIPPLE_LEAK = 0.1
 """Share of a wander of the location that shows in directions beyond the smooth channels."""
 _LATENCY_WEIGHTS = (0.08, 0.12)
+"""All weights together are 1: the budget is shared by predictions, ripple and latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +51,8 @@ class QuantityReference:
     """Typical number of observations."""
     commissioning: bool
     """Whether wander is not known yet and the zone therefore wide."""
+    stated_window_std: float = 0.0
+    """Of a window's mean beyond sampling noise, in standard deviations, as an operator gave it."""
     ripple: RippleReference | None = None
     """Of changes between neighbouring buckets."""
     ripple_weight: float = 0.0
@@ -61,6 +68,7 @@ class QuantityReference:
         observations: int | None,
         materiality: float,
         weights: tuple[float, ...],
+        window_std: float | None = None,
         ripple_weight: float = 0.0,
     ) -> Self | None:
         """Prepare one quantity; None where there is nothing to hold it against."""
@@ -76,11 +84,14 @@ class QuantityReference:
         zones[:2] = materiality * location
         # An error of the baseline stands still; the zone must hold all day.
         zones += _ERRORS * course.standard_errors
+        stated = 0.0
         if wander is None:
-            zones = np.maximum(zones, _UNKNOWN_SHAPE)
-            zones[0] = max(zones[0], UNKNOWN_WANDER * location)
+            zones[1:] = np.maximum(zones[1:], _UNKNOWN_SHAPE)
+            stated = 0.0 if window_std is None else window_std / course.std
+            unknown = max(UNKNOWN_WANDER * location, _UNKNOWN_SHAPE)
+            zones[0] = max(zones[0], _STATED_BOUND * stated or unknown)
             fitted = Autoregression(variance=np.zeros(channels), seconds=np.ones(channels))
-            per_tick = 300.0
+            per_tick = _TYPICAL_COUNT_PER_TICK
         else:
             fitted = _with_location(wander.fitted(), course)
             spacing = float(wander.lag_seconds[0])
@@ -103,6 +114,7 @@ class QuantityReference:
             weights=share * sum(weights) / share.sum(),
             count_per_tick=per_tick,
             commissioning=wander is None,
+            stated_window_std=stated,
             ripple=ripple,
             ripple_weight=ripple_weight,
         )
@@ -149,6 +161,7 @@ class Reference:
             observations=baseline.observations,
             materiality=materiality,
             weights=_PREDICTION_WEIGHTS,
+            window_std=baseline.window_std_prediction,
             ripple_weight=_RIPPLE_WEIGHT,
         )
         if predictions is None:
@@ -163,6 +176,7 @@ class Reference:
                 observations=baseline.observations,
                 materiality=LATENCY_MATERIALITY * materiality,
                 weights=_LATENCY_WEIGHTS,
+                window_std=baseline.window_std_latency_seconds,
             )
         return cls(predictions=predictions, latency=latency)
 

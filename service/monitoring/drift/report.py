@@ -101,18 +101,14 @@ class _Side:
     seen: HistogramCounts
     scale: float
     z_high: float
-    window_seconds: float
 
     def window(self) -> "_WindowEffects":
         """Hold the last hour's sums against the baseline, hour by hour."""
-        sums = self.state.window[:, 1:].sum(axis=0)
-        windows = WindowSums(
-            count=sums[None, 0], sums=sums[None, 1], squares=sums[None, 2], bets=sums[None, 3:]
-        )
+        windows = WindowSums.of(self.state.window[:, 1:].sum(axis=0, keepdims=True))
         course = self.reference.course
         return _WindowEffects(
-            observations=float(sums[0]),
-            z=float(shift_z(self.reference, windows, self.window_seconds)[0]),
+            observations=float(windows.count[0]),
+            z=float(shift_z(self.reference, windows)[0]),
             ratio=float(windows.variance_ratio[0]),
             shift=float(windows.shift[0]) * course.std / course.mean,
         )
@@ -155,7 +151,6 @@ def report(
                 seen=counts.predictions,
                 scale=1.0,
                 z_high=thresholds.mean_z_high,
-                window_seconds=thresholds.window_seconds,
             )
         ]
         if reference.latency is not None:
@@ -166,7 +161,6 @@ def report(
                     seen=counts.durations,
                     scale=MILLISECONDS,
                     z_high=thresholds.latency_z_high,
-                    window_seconds=thresholds.window_seconds,
                 )
             )
         drifts = [drift for side in sides for drift in _drifts(side, window, thresholds)]

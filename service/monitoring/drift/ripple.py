@@ -45,7 +45,7 @@ class RippleReference:
     def of(
         cls, hourly_counts: Floats, functions: Floats, *, radius: float, flat: bool
     ) -> Self | None:
-        """Prepare; None where too few directions are left.
+        """Prepare; None where too few directions are left, or no hour tells its law.
 
         Args:
             hourly_counts: Observations per hour of the day and bucket, shape ``(24, b)``.
@@ -66,6 +66,8 @@ class RippleReference:
         size = counts.sum(axis=1, keepdims=True)
         enough = size[:, 0] > len(groups) / _LEAST_MASS
         hourly = np.where(enough[:, None], counts / np.maximum(size, 1), mass)
+        if not flat and not enough.any():
+            return None
         least = float(size.sum()) if flat else float(size[enough].min())
         laws = np.repeat(mass[None, :], HOURS_PER_DAY, axis=0) if flat else hourly
         return cls(
@@ -90,7 +92,7 @@ class RippleReference:
 
         Args:
             memory: From the tick before.
-            time: End of each tick in Unix seconds, shape ``(t,)``.
+            time: End of each nominal tick in Unix seconds, shape ``(t,)``.
             quantity: The ticks.
 
         Returns:

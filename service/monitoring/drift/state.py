@@ -9,7 +9,7 @@ import numpy as np
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.ticks import Floats
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class QuantityState:
     """Filtered wander per channel, shape ``(c,)``."""
     doubt: Floats
     """Its variance, shape ``(c,)``."""
+    taken: Floats
+    """Share of a standing shift that the filter takes for wander, shape ``(c,)``."""
     cells: Floats
     """Shiryaev-Roberts statistic of each cell, shape ``(m,)``."""
     recent: tuple[tuple[tuple[float, ...], ...], ...]
@@ -98,6 +100,7 @@ def _to_json(state: QuantityState) -> dict[str, Any]:
     return {
         "level": state.level.tolist(),
         "doubt": state.doubt.tolist(),
+        "taken": state.taken.tolist(),
         "cells": state.cells.tolist(),
         "recent": state.recent,
         "ripple": state.ripple.tolist(),
@@ -121,6 +124,7 @@ def _from_json(content: dict[str, Any]) -> QuantityState:
     return QuantityState(
         level=np.array(content["level"], dtype=np.float64),
         doubt=np.array(content["doubt"], dtype=np.float64),
+        taken=np.array(content["taken"], dtype=np.float64),
         cells=np.array(content["cells"], dtype=np.float64),
         recent=tuple(tuple(tuple(run) for run in level) for level in content["recent"]),
         ripple=np.array(content["ripple"], dtype=np.float64),

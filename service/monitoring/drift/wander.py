@@ -69,8 +69,8 @@ class Autoregression:
     def variance_of_mean(self, span_seconds: Floats | float) -> Floats:
         """Variance of its mean over a span, per channel.
 
-        Source: integral of the covariance over the square, 2 a (1 - (1 - exp(-a)) / a)... with
-        ``a = span / seconds``; tends to ``variance`` for short spans.
+        Source: integral of the covariance over the square, the variance times
+        2 / a * (1 - (1 - exp(-a)) / a), with ``a = span / seconds``; no less for short spans.
         """
         a = np.maximum(np.asarray(span_seconds) / self.seconds, 1e-9)
         return np.asarray(self.variance * 2 / a * (1 - (1 - np.exp(-a)) / a))

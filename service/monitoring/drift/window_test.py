@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.monitoring.drift.budget import WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.reference import QuantityReference
-from service.monitoring.drift.ticks import Aggregates, Floats
+from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats
 
 LEAST_EFFECT = 0.2
 """A mean within so many standard deviations of the baseline's is left to the sequential route."""
@@ -43,8 +43,21 @@ class WindowSums:
     count: Floats
     sums: Floats
     squares: Floats
+    crowding: Floats
+    """Sum of squared counts per nominal tick: how few ticks the observations are crowded in."""
     bets: Floats
     """Logarithms of bets on a greater variance, see :func:`variance_bets`; shape ``(w, k)``."""
+
+    @classmethod
+    def of(cls, columns: Floats) -> Self:
+        """Take the columns one by one, in the order of the fields."""
+        return cls(
+            count=columns[:, 0],
+            sums=columns[:, 1],
+            squares=columns[:, 2],
+            crowding=columns[:, 3],
+            bets=columns[:, 4:],
+        )
 
     @property
     def shift(self) -> Floats:
@@ -56,36 +69,49 @@ class WindowSums:
         """Variance about the window's own mean, against the baseline's."""
         return np.asarray((self.squares / np.maximum(self.count, 1) - self.shift**2).clip(min=0))
 
+    @property
+    def span_seconds(self) -> Floats:
+        """Time that the observations are spread over, as if evenly.
+
+        An hour's mean wanders less than that of its first minute, which is all there is after a
+        start; and no more than that minute where it has nearly all of the traffic.
+        """
+        ticks = self.count**2 / np.maximum(self.crowding, 1e-9)
+        return np.asarray(TICK_SECONDS * np.maximum(ticks, 1.0))
+
     def part(self, rows: NDArray[np.int64]) -> Self:
         """Some of the windows."""
         return type(self)(
             count=self.count[rows],
             sums=self.sums[rows],
             squares=self.squares[rows],
+            crowding=self.crowding[rows],
             bets=self.bets[rows],
         )
 
 
-def window_std(reference: QuantityReference, seconds: float) -> float:
-    """Standard deviation of a window's mean beyond sampling noise, in standard deviations."""
-    return math.sqrt(float(reference.wander.variance_of_mean(seconds)[0]))
+def window_std(reference: QuantityReference, windows: WindowSums) -> Floats:
+    """Standard deviation of windows' means beyond sampling noise, in standard deviations."""
+    variance = reference.wander.variance_of_mean(windows.span_seconds[:, None])[:, 0]
+    return np.asarray(np.sqrt(variance))
 
 
-def shift_z(reference: QuantityReference, windows: WindowSums, seconds: float) -> Floats:
+def shift_z(reference: QuantityReference, windows: WindowSums) -> Floats:
     """Shift of the mean in standard deviations of a window's mean, wander included."""
-    noise = 1 / np.maximum(windows.count, 1) + window_std(reference, seconds) ** 2
+    noise = 1 / np.maximum(windows.count, 1) + window_std(reference, windows) ** 2
+    noise += reference.stated_window_std**2
     return np.asarray(windows.shift / np.sqrt(noise))
 
 
-def shift_evidence(reference: QuantityReference, windows: WindowSums, seconds: float) -> Floats:
+def shift_evidence(reference: QuantityReference, windows: WindowSums) -> Floats:
     """Log e-value against "the mean lies within its zone and its wander", shape ``(w,)``."""
-    bound = float(reference.zones[0]) + _WANDER_BOUND * window_std(reference, seconds)
+    bound = float(reference.zones[0]) + _WANDER_BOUND * window_std(reference, windows)
     n = windows.count[:, None]
     logs = []
     for side in (1.0, -1.0):
         mean = side * bound
         about = windows.squares - 2 * mean * windows.sums + mean**2 * windows.count
-        gain = side * windows.sums[:, None] - n * bound
+        gain = side * windows.sums[:, None] - n * bound[:, None]
         price = (about[:, None] + 2 * n * _SPREAD_MARGIN) / 6
         logs.append(_TILTS * gain - _TILTS**2 * price)
     return _log_mean_exp(np.concatenate(logs, axis=1))
@@ -150,15 +176,14 @@ def mean_is_off(
     windows: WindowSums,
     *,
     z: float,
-    seconds: float,
     least: int,
 ) -> NDArray[np.bool_]:
     """Whether each window's mean is off: by its z, by its size, and beyond chance."""
     off = (windows.count >= least) & (np.abs(windows.shift) >= LEAST_EFFECT)
-    off &= np.abs(shift_z(reference, windows, seconds)) >= z
+    off &= np.abs(shift_z(reference, windows)) >= z
     rows = np.flatnonzero(off)
     if len(rows):
-        off[rows] = shift_evidence(reference, windows.part(rows), seconds) >= WINDOW_LOG_THRESHOLD
+        off[rows] = shift_evidence(reference, windows.part(rows)) >= WINDOW_LOG_THRESHOLD
     return off
 
 
