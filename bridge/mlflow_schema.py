@@ -65,7 +65,7 @@ def check_tables(store: TrackingStore) -> Tables:
     except DBAPIError as error:
         problem = " ".join(store.redacted(str(error.orig)).split())
         raise TrackingUnavailableError(
-            f"{store.name} does not answer: {problem}", "unreachable"
+            f"{store.name} cannot be used: {problem}", "unreachable"
         ) from error
 
 

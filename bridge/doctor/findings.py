@@ -5,11 +5,11 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How bad it is, the worst last."""
 
-    OK = "ok"
     SKIPPED = "skipped"
     """Cannot be found out before something else is put right, or does not apply."""
+    OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"
     """Nothing new shows up until it is put right."""

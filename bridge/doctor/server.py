@@ -38,22 +38,17 @@ class Contact:
 
 def contact(store: TrackingStore, environment: Mapping[str, str]) -> Contact:
     """Ask a server for its experiments, as any client does."""
-    with _client(store, environment) as client:
-        try:
+    try:
+        with _client(store, environment) as client:
             answer = client.post("/api/2.0/mlflow/experiments/search", json={"max_results": 1})
-        except httpx.TimeoutException:
-            return _closed(
-                _unreachable(store, f"does not answer within {TIMEOUT_SECONDS:g} s"),
-            )
-        except httpx.HTTPError as error:
-            return _closed(_unreachable(store, store.redacted(str(error))))
-        access = _access(store, answer)
-        told = _closed(*access)
-        return Contact(
-            access=access,
-            clock=_clock(answer),
-            version=_version(client) if answer.is_success else told.version,
-        )
+            access = _access(store, answer)
+            if not answer.is_success:
+                return _closed(*access)
+            return Contact(access=access, clock=_clock(answer), version=_version(client))
+    except httpx.TimeoutException:
+        return _closed(_unreachable(store, f"no answer within {TIMEOUT_SECONDS:g} s"))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _closed(_unreachable(store, store.redacted(str(error))))
 
 
 def _client(store: TrackingStore, environment: Mapping[str, str]) -> httpx.Client:

@@ -16,33 +16,36 @@ from service.monitoring.mlflow_links import experiment_link
 
 _LITTLE_SPACE, _NO_SPACE = 1 << 30, 100 << 20
 _SHOWN = 3
+# Turns MLflow's telemetry off before it imports it.
+_SPEAKS_TO_MLFLOW = "bridge.mlflow_tracking"
 
 
 def file_store(store: TrackingStore) -> Finding:
     """Whether points may be there twice, and what a plain ``mlflow ui`` opens."""
     if store.files is None and not store.warning:
         return ok("file store", "none is used")
-    _, _, todo = store.warning.partition(": ")
     if store.files is not None:
         found = f"{store.files} is a file store, which MLflow has retired"
         return warning("file store", found, store.warning.partition("to leave it: ")[2])
-    return warning("file store", store.warning, todo)
+    found, _, todo = store.warning.partition(": ")
+    return warning("file store", found, todo)
 
 
 def programs(store: TrackingStore) -> Finding:
     """Whether MLflow and the database's driver can be imported."""
-    needed = ["mlflow"]
+    needed = {"MLflow": _SPEAKS_TO_MLFLOW}
     if store.is_database and store.database is None:
-        needed.append(make_url(store.uri).get_driver_name())
-    for name in needed:
+        driver = make_url(store.uri).get_driver_name()
+        needed[driver] = driver
+    for name, module in needed.items():
         try:
-            import_module(name)
+            import_module(module)
         except ImportError as error:
             todo = "pip install -r requirements.txt, with the Python that runs the service"
             if name == "psycopg2":
                 todo = "write postgresql://, which uses psycopg, or pip install psycopg2-binary"
             return problem("driver", f"{name} cannot be imported: {error}", todo)
-    return ok("driver", f"MLflow {version('mlflow')}" + "".join(f", {n}" for n in needed[1:]))
+    return ok("driver", ", ".join(needed).replace("MLflow", f"MLflow {version('mlflow')}"))
 
 
 def tables(store: TrackingStore) -> tuple[Finding, Finding, bool]:
@@ -57,7 +60,7 @@ def tables(store: TrackingStore) -> tuple[Finding, Finding, bool]:
         if error.reason == "schema":
             found, _, todo = str(error).rpartition(": ")
             return ok("reachable", store.name), problem("tables", found, todo), False
-        todo = "start the database, or correct MLFLOW_TRACKING_URI"
+        todo = "start or mend the database, or correct MLFLOW_TRACKING_URI"
         return problem("reachable", str(error), todo), later, False
     if state is Tables.NONE:
         return ok("reachable", store.name), ok("tables", "not created yet"), False

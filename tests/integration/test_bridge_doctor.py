@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -19,7 +20,9 @@ import mlflow
 import pytest
 from mlflow_databases import make_newer, make_older_database
 from mlflow_server import running_mlflow_server
-from service_process import ROOT
+from postgres import PASSWORD, PostgreSQL
+from prometheus_server import wait_until
+from service_process import ROOT, running_service
 
 from bridge.doctor.examination import as_json, as_text, examine
 from bridge.doctor.findings import Finding, Level
@@ -146,6 +149,40 @@ def test_a_folder_in_which_nothing_ever_ran_has_no_problem(tmp_path: Path) -> No
         "state"
     ]
     assert list(tmp_path.iterdir()) == []  # it looks, it makes nothing
+
+
+def test_beside_a_service_that_works_there_is_nothing_to_say(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    env = {
+        "CTR_BRIDGE_ENABLED": "true",
+        "CTR_BRIDGE_WINDOW": "5",
+        "CTR_SNAPSHOT_INTERVAL": "1",
+        "CTR_INSTANCE": "here",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+    }
+    with running_service(tmp_path / "var", models_dir, env=env):
+        with open_state(tmp_path / "var" / "state.db") as state:
+            statuses = BridgeStatuses(state.values, SCOPE)
+            wait_until(
+                lambda: (said := statuses.load()) is not None and said.last_success is not None,
+                seconds=60,
+                what="the bridge has reached MLflow",
+            )
+            wait_until(
+                lambda: len(state.outbox(SCOPE).unclosed()) > 0,
+                seconds=60,
+                what="a window is over",
+            )
+            wait_until(
+                lambda: state.outbox(SCOPE).backlog().entries == 0, seconds=60, what="it is sent"
+            )
+        done = doctor(tmp_path, "--json", env=env)
+
+    report = json.loads(done.stdout)
+    levels = {check["check"]: check["level"] for check in report["checks"]}
+    assert (done.returncode, report["worst"]) == (0, "ok"), done.stdout
+    assert {check for check, level in levels.items() if level == "skipped"} == {"clock", "version"}
 
 
 def test_mlflow_that_cannot_be_imported_is_named_and_the_rest_still_examined(
@@ -314,6 +351,20 @@ def test_with_a_server_in_order_the_page_is_the_one_that_shows_runs(
     assert found["page"].found == link
 
 
+def test_a_database_server_is_read_and_its_password_kept(
+    diagnose: Examine, postgres: PostgreSQL, tmp_path: Path
+) -> None:
+    uri = postgres.create_database("doctor")
+    fresh = diagnose(uri)
+    write_run(uri, tmp_path)
+    written = diagnose(uri)
+
+    assert fresh["tables"].found == "not created yet"
+    assert (written["tables"].level, written["runs"].found) == (Level.OK, "1, each once")
+    assert "psycopg" in written["driver"].found
+    assert PASSWORD not in as_text([*written.values()])
+
+
 def test_older_and_newer_tables_are_told_apart(diagnose: Examine, tmp_path: Path) -> None:
     make_older_database(f"sqlite:///{tmp_path}/older.db")
     write_run("sqlite:///newer.db", tmp_path)
@@ -477,6 +528,16 @@ def test_state_that_cannot_be_read_is_a_problem(diagnose: Examine, tmp_path: Pat
     (tmp_path / "var" / "state.db").write_text("not a database at all. " * 100)
 
     assert diagnose()["state"].level is Level.PROBLEM
+
+
+def test_the_page_describes_every_check(diagnose: Examine, state: State) -> None:
+    assert state.values is not None
+    page = (ROOT / "docs" / "mlflow.md").read_text()
+    with answering(200, "{}") as url:
+        checks = {**diagnose(), **diagnose(url), **diagnose(CTR_TYPO="1")}
+
+    described = re.findall(r"^\| `([^`]+)` \|", page.partition("| check |")[2], re.MULTILINE)
+    assert sorted(described) == sorted(checks)
 
 
 def test_space_that_runs_out_is_told_before_it_is_gone(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ PLAIN_CLIENT = """
 import mlflow
 client = mlflow.MlflowClient()
 experiment = client.get_experiment_by_name("ctr_prediction_production")
-for run in client.search_runs([experiment.experiment_id], "metrics.xgboost_error_rate > 1.0"):
-    print(run.info.run_name, run.data.metrics["xgboost_error_rate"])
+for wanted in "metrics.xgboost_error_rate > 1.0", "metrics.`day/max_error_rate` > 1.0":
+    for run in client.search_runs([experiment.experiment_id], wanted):
+        print(run.info.run_name, run.data.metrics["xgboost_error_rate"])
 """
 
 
@@ -40,7 +41,11 @@ def test_a_plain_ui_and_a_plain_client_in_the_folder_see_the_runs(
     tracking = MlflowTracking(tracking_store(given, tmp_path), EXPERIMENT)
     tracking.connect()
     run_id = tracking.find_or_create(RUN, None)
-    tracking.tell(run_id, [Point("xgboost_error_rate", 2.5, 1_795_305_900_000, 5_984_352)], {})
+    points = [
+        Point(name, 2.5, 1_795_305_900_000, 5_984_352)
+        for name in ("xgboost_error_rate", "day/max_error_rate")
+    ]
+    tracking.tell(run_id, points, {})
 
     client = subprocess.run(
         [sys.executable, "-c", PLAIN_CLIENT],
@@ -50,7 +55,7 @@ def test_a_plain_ui_and_a_plain_client_in_the_folder_see_the_runs(
         text=True,
         check=True,
     )
-    assert client.stdout == "xgboost v1 2026-11-22 2.5\n"
+    assert client.stdout == 2 * "xgboost v1 2026-11-22 2.5\n"
 
     with running_mlflow_server(None, tmp_path) as url:
         answer = httpx.post(
@@ -60,4 +65,4 @@ def test_a_plain_ui_and_a_plain_client_in_the_folder_see_the_runs(
         )
     [run] = answer.json()["runs"]
     assert run["info"]["run_id"] == run_id
-    assert [metric["value"] for metric in run["data"]["metrics"]] == [2.5]
+    assert [metric["value"] for metric in run["data"]["metrics"]] == [2.5, 2.5]
