@@ -12,9 +12,11 @@ from pathlib import Path
 
 from bridge.doctor.examination import as_json, as_text, examine, worst
 from bridge.doctor.findings import Finding, Level
+from bridge.report import day_of
 from bridge.tracking import TrackingUnavailableError
 from bridge.tracking_uri import UnusableTrackingUriError, store_of
 from bridge.ui import open_ui
+from service.monitoring.tracking import RunKind
 from service.prediction.experiment import ExperimentError
 from service.settings import InvalidSettingsError, Settings
 from service.state.bridge_statuses import BridgeStatuses
@@ -37,20 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.command == "doctor":
         return _doctor(as_json if flags.json else as_text)
     try:
-        settings = Settings.from_environment(os.environ)
-        if flags.command == "send":
-            return _send(settings)
-        if flags.command == "ui":
-            return _ui(settings)
-        from bridge.process import run  # noqa: PLC0415 - see above
-
-        run(settings, end_with_stdin=flags.end_with_stdin)
+        return _carry_out(Settings.from_environment(os.environ), flags)
     except _CANNOT_START as error:
         print(f"the bridge cannot start: {error}", file=sys.stderr)
         return 2
     except ImportError as error:
         print(f"the bridge cannot start: {error}; see python -m bridge doctor", file=sys.stderr)
         return 2
+
+
+def _carry_out(settings: Settings, flags: argparse.Namespace) -> int:
+    if flags.command == "send":
+        return _send(settings)
+    if flags.command == "report":
+        return _report(settings, flags)
+    if flags.command == "ui":
+        return _ui(settings)
+    from bridge.process import run  # noqa: PLC0415 - see above
+
+    run(settings, end_with_stdin=flags.end_with_stdin)
     return 0
 
 
@@ -69,13 +76,35 @@ def _send(settings: Settings) -> int:
         if not bridge.lease.renew():
             print("another bridge is at work; it sends what waits", file=sys.stderr)
             return 1
-        windows, points = bridge.freeze(), bridge.send()
+        windows, releases = bridge.freeze(), bridge.record_releases()
+        points, files = bridge.send(), bridge.file()
         bridge.keep_lease()
         problem = bridge.problem
-    print(f"{windows} windows frozen, {points} points sent")
+    print(
+        f"{windows} windows and {releases} releases frozen, {points} points and {files} files sent"
+    )
     if problem:
         print(f"not everything was sent: {problem}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _report(settings: Settings, flags: argparse.Namespace) -> int:
+    """Draw the report of one run into a file."""
+    from bridge.report_page import page_of  # noqa: PLC0415 - plots cost memory that others save
+
+    with open_state(settings.state_store) as state:
+        outbox = state.outbox(settings.scope)
+        if flags.run is None:
+            keys = [run.key for run in outbox.runs_of(flags.model, RunKind.MONITORING)]
+            wanted = [key for key in keys if flags.day in key.split("|")]
+        else:
+            wanted = [flags.run] if outbox.knows(flags.run) else []
+        if not wanted:
+            print("there is no such model and day in the state store", file=sys.stderr)
+            return 1
+        known = outbox.run(wanted[-1], "")
+        flags.output.write_text(page_of(day_of(state, settings.scope, known.run)))
     return 0
 
 
@@ -99,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
         "--end-with-stdin", action="store_true", help="stop when standard input ends"
     )
     commands.add_parser("send", help="write what is due now, then end")
+    report = commands.add_parser("report", help="draw a page about one model on one day")
+    report.add_argument("--model", help="such as xgboost")
+    report.add_argument("--day", help="UTC day, such as 2026-11-23")
+    report.add_argument("--run", help="key of the run, instead of model and day")
+    report.add_argument("--output", type=Path, required=True, help="HTML file to write")
     commands.add_parser("ui", help="serve MLflow's pages of the history")
     doctor = commands.add_parser("doctor", help="say why nothing shows up in MLflow")
     doctor.add_argument("--json", action="store_true", help="write JSON")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bridge.changes import change_of_version
 from bridge.points import (
     Numbers,
     common_numbers,
@@ -98,6 +99,11 @@ class Freezer:
                 if slot.end % _DAY_SO_FAR_SECONDS == 0 and not slot.ends_day:
                     entries.append(self._day_so_far(run, slot, numbers))
         self.outbox.freeze(runs, entries, at=now, until=slot.end)
+        for run in runs:
+            if run.kind is RunKind.MONITORING:
+                change = change_of_version(self.outbox, self.naming, run, slot)
+                if change is not None:
+                    self.outbox.freeze([change[0]], [change[1]], at=now)
         self.outbox.freeze((), self._closings(slot, reader), at=now)
         self.sampled_windows.drop_before(slot.end)
 
@@ -161,6 +167,7 @@ class Freezer:
                     "day/windows_expected": float(expected),
                     "day/completeness": len(frozen) / expected if expected else 0.0,
                 }
+                yield Entry(run_key=run.key, kind=EntryKind.REPORT, step=last.number)
             yield Entry(
                 run_key=run.key,
                 kind=EntryKind.CLOSE,

@@ -15,7 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from bridge.mlflow_schema import check_tables
-from bridge.tracking import Records, RefusedError, RunGoneError, TrackingUnavailableError
+from bridge.tracking import (
+    MODEL_FOLDER,
+    Records,
+    RefusedError,
+    RunGoneError,
+    TrackingUnavailableError,
+)
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point, TrackedRun
 
@@ -29,12 +35,19 @@ _ENVIRONMENT = {
 }
 os.environ.update(_ENVIRONMENT)
 
-from mlflow.entities import Metric, Run, RunTag, ViewType  # noqa: E402 - reads the variables above
+from mlflow.entities import (  # noqa: E402 - reads the variables above
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.db.utils import _initialize_tables  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-RUN_KEY_TAG = "ctr.run_key"
+RUN_KEY_TAG, VERSION_TAG = "ctr.run_key", "ctr.version"
+_LONGEST_PARAM = 500
 _METRICS_PER_CALL = 1000
 _RUNS_PER_PAGE, _PAGES_LOOKED_AT = 1000, 5
 _GONE = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
@@ -154,6 +167,36 @@ class MlflowTracking:
                     tags=labels if start == 0 else [],
                     synchronous=True,
                 )
+
+    def tell_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Set parameters; see the port."""
+        client, _ = self._connected()
+        with self._own_errors(restore=(client, run_id)):
+            named = [Param(name, value[:_LONGEST_PARAM]) for name, value in params.items()]
+            client.log_batch(run_id, params=named, synchronous=True)
+
+    def attach(self, run_id: str, file: Path, folder: str) -> None:
+        """Store a file; see the port."""
+        client, _ = self._connected()
+        with self._own_errors(restore=(client, run_id)):
+            client.log_artifact(run_id, str(file), folder)
+
+    def register(self, run_id: str, model_name: str, version: str) -> None:
+        """Make a version of a registered model; see the port."""
+        client, _ = self._connected()
+        with self._own_errors():
+            try:
+                client.create_registered_model(model_name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            known = client.search_model_versions(f"name = '{model_name}'")
+            if any(found.tags.get(VERSION_TAG) == version for found in known):
+                return
+            source = client.get_run(run_id).info.artifact_uri
+            client.create_model_version(
+                model_name, f"{source}/{MODEL_FOLDER}", run_id, tags={VERSION_TAG: version}
+            )
 
     def finish(self, run_id: str, end_ms: int) -> None:
         """Mark a run as finished; see the port."""

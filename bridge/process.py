@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bridge.filing import Filing
 from bridge.freezing import Freezer
 from bridge.lease import RENEWED_EVERY_SECONDS, BridgeLease
 from bridge.mlflow_tracking import MlflowTracking
+from bridge.releases import freeze_releases
+from bridge.report import draw_in_own_process
 from bridge.runs import RunNaming
 from bridge.schedule import scheduler_of
 from bridge.sending import Sender
@@ -30,6 +33,8 @@ from service.state.store import State, open_state
 
 _FREEZE_SECONDS = 2.0
 _SEND_SECONDS = 1.0
+_RELEASES_SECONDS = 15.0
+_FILING_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 600.0
 _KEPT_SECONDS = 7 * 86_400.0
 _MOST_POINTS_WAITING = 2_000_000
@@ -46,6 +51,7 @@ class Bridge:
         self._outbox = state.outbox(settings.scope)
         self._statuses = BridgeStatuses(state.values, settings.scope)
         self._ui_url = settings.mlflow_ui
+        self._models_dir = settings.models_dir
         self._dropped = 0
         self.lease = BridgeLease(
             state.leases,
@@ -73,6 +79,13 @@ class Bridge:
             outbox=self._outbox, tracking=self._tracking, holds_lease=self.lease.is_held
         )
 
+        self._filing = Filing(
+            outbox=self._outbox,
+            tracking=self._tracking,
+            holds_lease=self.lease.is_held,
+            draw_report=draw_in_own_process,
+        )
+
     @property
     def experiment_id(self) -> str | None:
         """In MLflow, once it was reached."""
@@ -95,6 +108,17 @@ class Bridge:
             link = experiment_link(self._ui_url, self.experiment_id)
             print(f"the history in MLflow: {link}", flush=True)
         return sent
+
+    def record_releases(self) -> int:
+        """Put new model versions into the outbox; returns how many."""
+        if not self.lease.is_held():
+            return 0
+        return freeze_releases(self._models_dir, self._outbox, at=time.time())
+
+    def file(self) -> int:
+        """Send what comes with files; returns the number of entries."""
+        store = self._sender.store
+        return 0 if store is None else self._filing.file(store)
 
     def keep_lease(self) -> None:
         """Renew the lease and say how it goes."""
@@ -178,6 +202,8 @@ def run(settings: Settings, *, end_with_stdin: bool) -> None:
                 "lease": (bridge.keep_lease, RENEWED_EVERY_SECONDS),
                 "freezing": (bridge.freeze, _FREEZE_SECONDS),
                 "sending": (bridge.send, _SEND_SECONDS),
+                "releases": (bridge.record_releases, _RELEASES_SECONDS),
+                "filing": (bridge.file, _FILING_SECONDS),
                 "housekeeping": (bridge.keep_house, _HOUSEKEEPING_SECONDS),
             }
         )

@@ -1,11 +1,13 @@
 """The runs of the history: their keys, names, and tags."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.windows import SECONDS_PER_DAY, Slot
 from service.monitoring.tracking import RunKind, TrackedRun
 
+RELEASE_KEY_TAG, RELEASE_TAG = "ctr.release", "ctr.release_run_id"
+"""On a production run: key and id of the run about the model that was served."""
 # A key is quoted in MLflow's search, which knows no escape.
 _NOT_IN_KEYS = re.compile(r"[^\w.:@ -]")
 
@@ -25,6 +27,16 @@ class RunNaming:
         """The run of a model version on the day of a window."""
         return self._run(RunKind.MONITORING, model_name, model_version, slot)
 
+    def of_change(self, model_name: str, versions: tuple[str, str], slot: Slot) -> TrackedRun:
+        """The run about a change of the version that is served, from the first to the second."""
+        before, after = versions
+        run = self._run(RunKind.EVENT, model_name, after, slot)
+        return replace(
+            run,
+            name=f"{model_name} {before} -> {after}",
+            tags={**run.tags, "from_version": before, "to_version": after},
+        )
+
     def samples_of(self, day_run: TrackedRun, slot: Slot) -> TrackedRun:
         """Its child, with individual predictions."""
         return self._run(
@@ -40,7 +52,7 @@ class RunNaming:
         parent: str | None = None,
     ) -> TrackedRun:
         arm = f"{self.experiment}:{model_name}"
-        name = f"{model_name} {model_version} {slot.day}"
+        name = f"{model_name} {slot.day} {model_version}"
         parts = [model_name, model_version, arm, self.source, slot.day]
         if kind is not RunKind.MONITORING:
             parts.append(kind.value)
@@ -63,8 +75,14 @@ class RunNaming:
                 "ctr.window": f"{self.window_seconds}s",
                 "ctr.kind": kind.value,
                 "service_version": self.service_version,
+                RELEASE_KEY_TAG: release_key(model_name, model_version),
             },
         )
+
+
+def release_key(model_name: str, model_version: str) -> str:
+    """Key of the run about a trained model, whoever trained and whoever serves it."""
+    return f"release|{model_name}|{model_version}"
 
 
 def day_end_ms(run: TrackedRun) -> int:

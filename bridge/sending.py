@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+from bridge.runs import RELEASE_KEY_TAG, RELEASE_TAG
 from bridge.tracking import (
     RefusedError,
     RunGoneError,
@@ -44,11 +45,12 @@ class Sender:
         self._holds_lease = holds_lease
         self._clock = clock
         self._monotonic = monotonic
-        self._store: str | None = None
         self._pause_seconds = 0.0
         self._paused_until = 0.0
         # Of these runs what is told first may have been told before a crash.
         self._surely_new: set[str] = set()
+        self.store: str | None = None
+        """What the tracking is connected to; None while it is not."""
         self.last_success: float | None = None
         """When MLflow last took something or was found in order, in Unix seconds."""
         self.problem: TrackingUnavailableError | None = None
@@ -62,14 +64,14 @@ class Sender:
             return 0
         sent = 0
         try:
-            if self._store is None:
-                self._store = self._tracking.connect()
+            if self.store is None:
+                self.store = self._tracking.connect()
             # One after the other in turn: a long backlog of one run holds up no other for long.
             while runs := self._outbox.runs_waiting():
                 for run_key in runs:
                     if not self._holds_lease():
                         return sent
-                    sent += self._send_some(run_key, self._store)
+                    sent += self._send_some(run_key, self.store)
         except TrackingUnavailableError as problem:
             self._pause(problem)
             return sent
@@ -144,12 +146,21 @@ class Sender:
         run: TrackedRun = known.run
         parent_id = None if run.parent_key is None else self._run_id(run.parent_key, store)
         run_id = self._tracking.find_or_create(run, parent_id)
+        self._link_release(run, run_id, store)
         self._outbox.remember_run(run_key, store, run_id)
         return run_id
 
+    def _link_release(self, run: TrackedRun, run_id: str, store: str) -> None:
+        key = run.tags.get(RELEASE_KEY_TAG)
+        if key is None or not self._outbox.knows(key):
+            return
+        release = self._outbox.run(key, store)
+        if release.run_id is not None:
+            self._tracking.tell(run_id, (), {RELEASE_TAG: release.run_id})
+
     def _pause(self, problem: TrackingUnavailableError) -> None:
         self._surely_new.clear()
-        self._store = None  # Another server may answer there next time.
+        self.store = None  # Another server may answer there next time.
         self.problem = problem
         self.failures[problem.reason] = self.failures.get(problem.reason, 0) + 1
         if not self._pause_seconds:

@@ -1,9 +1,13 @@
 """The port to the place where the history is kept, and how it fails."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from service.monitoring.tracking import Point, TrackedRun
+
+MODEL_FOLDER = "model"
+"""Where the files of a release are among a run's."""
 
 
 class TrackingError(Exception):
@@ -67,6 +71,24 @@ class Tracking(Protocol):
             RunGoneError: The run does not exist any more.
             RefusedError: A point or tag is refused; none of them was taken.
         """
+
+    def tell_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Set parameters of a run; the same again changes nothing.
+
+        Raises:
+            RunGoneError: The run does not exist any more.
+            RefusedError: They are refused, or are others than before.
+        """
+
+    def attach(self, run_id: str, file: Path, folder: str) -> None:
+        """Store a file with a run; the same name again replaces it.
+
+        Raises:
+            RunGoneError: The run does not exist any more.
+        """
+
+    def register(self, run_id: str, model_name: str, version: str) -> None:
+        """Make the run's files a version of a registered model; once for each ``version``."""
 
     def finish(self, run_id: str, end_ms: int) -> None:
         """Mark a run as finished.

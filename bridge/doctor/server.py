@@ -3,9 +3,9 @@
 Its health check answers even where every client is refused, so it is not asked.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
@@ -40,11 +40,15 @@ def contact(store: TrackingStore, environment: Mapping[str, str]) -> Contact:
     """Ask a server for its experiments, as any client does."""
     try:
         with _client(store, environment) as client:
+            asked = time.time()
             answer = client.post("/api/2.0/mlflow/experiments/search", json={"max_results": 1})
+            answered = time.time()
             access = _access(store, answer)
             if not answer.is_success:
                 return _closed(*access)
-            return Contact(access=access, clock=_clock(answer), version=_version(client))
+            return Contact(
+                access=access, clock=_clock(answer, asked, answered), version=_version(client)
+            )
     except httpx.TimeoutException:
         return _closed(_unreachable(store, f"no answer within {TIMEOUT_SECONDS:g} s"))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -110,14 +114,13 @@ def _is_mlflow(answer: httpx.Response) -> bool:
         return False
 
 
-def _clock(answer: httpx.Response) -> Finding:
+def _clock(answer: httpx.Response, asked: float, answered: float) -> Finding:
     try:
         theirs = parsedate_to_datetime(answer.headers["Date"]).timestamp()
     except (KeyError, ValueError):
         return skipped("clock", "the server does not tell its time")
-    ours = datetime.now(UTC).timestamp()
-    # Theirs is cut to whole seconds.
-    ahead = theirs + 0.5 - ours
+    # Theirs is cut to whole seconds, and was read at some time in between.
+    ahead = max(theirs - answered, 0.0) - max(asked - theirs - 1.0, 0.0)
     if abs(ahead) <= _SKEW_SECONDS:
         return ok("clock", f"the server's agrees within {_SKEW_SECONDS:g} s")
     return warning(

@@ -93,8 +93,8 @@ def runs(records: Records) -> Finding:
             "runs",
             f"{len(records.doubled)} of {records.runs} runs are there more than once: "
             + "; ".join(shown),
-            "bridges with separate state stores wrote for one CTR_INSTANCE; name the instances "
-            "apart, and delete the later run of each: mlflow runs delete --run-id ID",
+            "bridges without a common state store wrote, perhaps under one CTR_INSTANCE; name "
+            "instances apart, and delete the later run of each: mlflow runs delete --run-id ID",
         )
     if not records.runs:
         return warning(

@@ -15,10 +15,11 @@ def experiment_link(ui_url: str, experiment_id: str) -> str:
 
 
 def charts_link(ui_url: str, experiment_id: str) -> str:
-    """Charts of an experiment's runs, one line a run."""
+    """Charts of the daily runs, one line a run."""
+    wanted = quote("tags.`ctr.kind` = 'monitoring'")
     return (
         f"{ui_url}/#/experiments/{experiment_id}/runs"
-        "?workflowType=machine_learning&compareRunsMode=CHART"
+        f"?workflowType=machine_learning&compareRunsMode=CHART&searchFilter={wanted}"
     )
 
 

@@ -29,8 +29,15 @@ class EntryKind(StrEnum):
     """Aggregates of the day so far, searchable as the run's latest values."""
     CLOSE = "close"
     """The last word of a run."""
-    RELEASE = "release"
     EVENT = "event"
+    REPORT = "report"
+    """A page about a day, drawn when it is sent."""
+    RELEASE = "release"
+    """A trained model with its files."""
+
+
+WITH_FILES = frozenset({EntryKind.REPORT, EntryKind.RELEASE})
+"""Kinds of entries that hold up nothing else when files cannot be stored."""
 
 
 class Point(NamedTuple):
@@ -85,12 +92,21 @@ class Entry:
     step: int
     points: Sequence[Point] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    """Paths of files that belong to the run."""
     end_ms: int | None = None
     """When the run ended; it is then finished."""
 
     def to_json(self) -> str:
         """Serialise what is told; key, kind and step are kept beside it."""
-        content = {"points": self.points, "tags": self.tags, "end_ms": self.end_ms}
+        content = {
+            "points": self.points,
+            "tags": self.tags,
+            "params": self.params,
+            "files": self.files,
+            "end_ms": self.end_ms,
+        }
         return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -108,6 +124,8 @@ class Entry:
                 step=step,
                 points=tuple(Point(*point) for point in content["points"]),
                 tags=content["tags"],
+                params=content["params"],
+                files=tuple(content["files"]),
                 end_ms=content["end_ms"],
             )
         except (KeyError, TypeError) as error:

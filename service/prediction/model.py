@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, Protocol, Self
 
@@ -54,6 +54,8 @@ class ModelMetadata:
     validation_metrics: Mapping[str, float]
     """AUC, log loss in nats, normalised entropy and calibration ratio, by name."""
     library_versions: Mapping[str, str]
+    parameters: Mapping[str, str | float] = field(default_factory=dict)
+    """What the training was told, by name; empty for models of before it was noted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

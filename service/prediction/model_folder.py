@@ -173,6 +173,7 @@ def _metadata(content: Mapping[str, Any]) -> ModelMetadata:
         validation_rows=content["validation_rows"],
         validation_metrics=content["validation_metrics"],
         library_versions=content["library_versions"],
+        parameters=content.get("parameters", {}),
     )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
-from service.monitoring.tracking import Entry, EntryKind, TrackedRun
+from service.monitoring.tracking import WITH_FILES, Entry, EntryKind, RunKind, TrackedRun
 from service.state.database import Database
 from service.state.errors import StateError
 from service.state.schema import keyed_values, outbox, tracked_runs
@@ -117,11 +117,11 @@ class Outbox:
                 )
 
     def runs_waiting(self) -> Sequence[str]:
-        """Keys of the runs with something to send, the longest waiting first."""
+        """Keys of the runs with points or tags to send, the longest waiting first."""
         with self._database.reading() as connection:
             return connection.scalars(
                 select(outbox.c.run_key)
-                .where(self._own(), _WAITING)
+                .where(self._own(), _POINTS_WAITING)
                 .group_by(outbox.c.run_key)
                 .order_by(func.min(outbox.c.id))
             ).all()
@@ -133,7 +133,7 @@ class Outbox:
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(outbox.c.id, outbox.c.kind, outbox.c.step, outbox.c.points, outbox.c.content)
-                .where(outbox.c.run_key == run_key, _WAITING)
+                .where(outbox.c.run_key == run_key, _POINTS_WAITING)
                 .order_by(outbox.c.id)
                 .limit(most_points)
             )
@@ -144,6 +144,21 @@ class Outbox:
                 found.append(Waiting(row.id, _entry(run_key, row.kind, row.step, row.content)))
         return found
 
+    def waiting_with_files(self) -> Sequence[Waiting]:
+        """Unsent entries with files, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(
+                    *(outbox.c.id, outbox.c.run_key, outbox.c.kind),
+                    *(outbox.c.step, outbox.c.content),
+                )
+                .where(self._own(), _WAITING, outbox.c.kind.in_(WITH_FILES))
+                .order_by(outbox.c.id)
+            ).all()
+        return [
+            Waiting(row.id, _entry(row.run_key, row.kind, row.step, row.content)) for row in rows
+        ]
+
     def entries(self, run_key: str, kind: EntryKind) -> Sequence[Entry]:
         """Everything of one kind that was frozen for a run and is still kept, in order."""
         with self._database.reading() as connection:
@@ -153,6 +168,15 @@ class Outbox:
                 .order_by(outbox.c.step)
             ).all()
         return [_entry(run_key, kind, row.step, row.content) for row in rows]
+
+    def runs_of(self, model_name: str, kind: RunKind) -> Sequence[TrackedRun]:
+        """Runs of one kind about a model that are still kept."""
+        with self._database.reading() as connection:
+            found = connection.scalars(
+                select(tracked_runs.c.content).where(tracked_runs.c.scope == self._scope)
+            ).all()
+        runs = (_run(content) for content in found)
+        return [run for run in runs if run.model_name == model_name and run.kind is kind]
 
     def last(self, run_key: str, kind: EntryKind) -> Entry | None:
         """Give the newest entry of one kind."""
@@ -206,6 +230,12 @@ class Outbox:
             connection.execute(
                 update(outbox).where(outbox.c.id == entry_id).values(problem=problem)
             )
+
+    def knows(self, run_key: str) -> bool:
+        """Whether there is such a run."""
+        with self._database.reading() as connection:
+            wanted = select(tracked_runs.c.run_key).where(tracked_runs.c.run_key == run_key)
+            return connection.scalar(wanted) is not None
 
     def run(self, run_key: str, store: str) -> KnownRun:
         """Give a run, and its id in ``store`` where it is known there.
@@ -337,6 +367,7 @@ class Outbox:
 
 
 _WAITING = and_(outbox.c.sent_at.is_(None), outbox.c.problem.is_(None))
+_POINTS_WAITING = and_(_WAITING, outbox.c.kind.not_in(WITH_FILES))
 
 
 def _run(content: str) -> TrackedRun:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ _ROWS_PER_THREAD = 100_000
 _MAX_THREADS = 8
 
 # Few clicks tell little about an interaction: shallow trees, small steps, leaves of some weight.
-_TREES = {
+_TREES: Mapping[str, str | float] = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
     "tree_method": "hist",
@@ -42,6 +43,7 @@ _TREES = {
 
 _LOGISTIC_C = 0.01
 """Weight of the summed loss against the ridge penalty."""
+_MAX_ITERATIONS = 1000
 
 # A column that hardly varied in training (the only weekday of a short log) must not become
 # decisive by being divided by next to nothing.
@@ -94,7 +96,7 @@ def fit_logistic(
     means = features.mean(axis=0, dtype=np.float64)
     deviations = features.std(axis=0, dtype=np.float64)
     scales = np.maximum(deviations, _SMALLEST_SCALE)
-    regression = LogisticRegression(C=_LOGISTIC_C, max_iter=1000)
+    regression = LogisticRegression(C=_LOGISTIC_C, max_iter=_MAX_ITERATIONS)
     regression.fit((features - means) / scales, log.click)
     return LogisticModel(
         feature_names=encoder.names,
@@ -103,6 +105,13 @@ def fit_logistic(
         weights=regression.coef_[0],
         intercept=float(regression.intercept_[0]),
     )
+
+
+def hyperparameters(kind: str, *, trees: int, device: str, seed: int) -> Mapping[str, str | float]:
+    """What a kind of model was told, for the record of the release."""
+    if kind == LogisticModel.kind:
+        return {"C": _LOGISTIC_C, "max_iter": _MAX_ITERATIONS, "seed": seed}
+    return {**_TREES, "trees": trees, "device": device, "seed": seed}
 
 
 def require_device(device: str) -> None:
@@ -131,7 +140,8 @@ def require_device(device: str) -> None:
 def _parameters(
     log: ClickLog, encoder: FeatureEncoder, *, device: str, seed: int
 ) -> dict[str, object]:
-    return _TREES | {
+    return {
+        **_TREES,
         "base_score": log.ctr,
         "device": device,
         "seed": seed,

@@ -15,7 +15,7 @@ from service.training.baseline import baseline_of
 from service.training.click_log import ClickLog, split_by_time
 from service.training.encoding import encode_log, fit_encoder, out_of_block_features
 from service.training.evaluation import Quality, quality_of
-from service.training.fit import choose_trees, fit_logistic, fit_xgboost
+from service.training.fit import choose_trees, fit_logistic, fit_xgboost, hyperparameters
 
 VALIDATION_SHARE = 0.25
 """Latest share of the log that models are judged on."""
@@ -92,6 +92,7 @@ def train(
                     validation_rows=len(validation),
                     validation_metrics=qualities[model.kind].metrics(),
                     library_versions=_library_versions(),
+                    parameters=hyperparameters(model.kind, trees=trees, device=device, seed=seed),
                 ),
             )
         )

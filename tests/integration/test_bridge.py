@@ -1,12 +1,15 @@
 """The bridge beside a running service: what was counted is found in MLflow by its own client."""
 
+import json
 import math
+import os
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -214,6 +217,65 @@ def test_rest_links_to_the_runs_and_says_how_the_bridge_is(
     assert answer["bridge"]["refused_entries"] == 0
     assert 0 <= lag < 60
     assert time.time() - status_at < 30
+
+
+def test_a_trained_model_is_registered_and_the_production_run_links_to_it(
+    scores: dict[str, list[float]], mlflow_client: MlflowClient, models_dir: Path, folder: Path
+) -> None:
+    del scores
+    [metadata_file] = models_dir.glob("xgboost/versions/*/metadata.json")
+    metadata = json.loads(metadata_file.read_text())
+
+    def linked() -> bool:
+        [run] = runs_of(mlflow_client, "xgboost", "monitoring")
+        return "ctr.release_run_id" in run.data.tags
+
+    wait_until(linked, seconds=60, what="the production run links to the release")
+    [run] = runs_of(mlflow_client, "xgboost", "monitoring")
+    release = mlflow_client.get_run(run.data.tags["ctr.release_run_id"])
+    [version] = mlflow_client.search_model_versions("name = 'xgboost'")
+    downloaded = mlflow_client.download_artifacts(
+        release.info.run_id, "model/baseline.json", str(folder)
+    )
+
+    assert release.info.status == "FINISHED"
+    assert release.data.tags["model_version"] == metadata["version"] == metadata_file.parent.name
+    assert release.data.params["max_depth"] == str(metadata["parameters"]["max_depth"])
+    assert release.data.metrics["validation/auc"] == metadata["validation_metrics"]["auc"]
+    assert (version.run_id, version.tags["ctr.version"]) == (
+        release.info.run_id,
+        metadata["version"],
+    )
+    assert Path(downloaded).read_bytes() == (metadata_file.parent / "baseline.json").read_bytes()
+
+
+def test_a_day_can_be_drawn_as_a_page(
+    service: Service, scores: dict[str, list[float]], folder: Path, models_dir: Path
+) -> None:
+    del service, scores
+    page = folder / "report.html"
+    today = datetime.now(UTC).date().isoformat()
+    env = {
+        **os.environ,
+        "CTR_STATE_DIR": str(folder / "state"),
+        "CTR_MODELS_DIR": str(models_dir),
+        "CTR_INSTANCE": "test",
+        "CTR_SNAPSHOT_INTERVAL": "1",
+        "CTR_BRIDGE_WINDOW": str(WINDOW_SECONDS),
+    }
+    command = [
+        *(sys.executable, "-m", "bridge", "report", "--model", "xgboost", "--day"),
+        *(today, "--output", str(page)),
+    ]
+    subprocess.run(command, cwd=ROOT, env=env, check=True)
+
+    drawn = page.read_text()
+    assert f"xgboost {today}" in drawn or f"on {today}" in drawn
+    for heading in ("Latency", "Traffic", "Errors", "Predictions", "Drift"):
+        assert f"<h2>{heading}" in drawn
+    assert drawn.count("data:image/svg+xml") >= 4
+    assert "<script" not in drawn
+    assert "http://" not in drawn.replace("http://www.w3.org", "")
 
 
 def test_the_workers_never_import_mlflow(service: Service) -> None:
