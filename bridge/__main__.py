@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bridge.history_commands import add_history_commands
 from bridge.process import open_bridge, run, store_of
 from bridge.report import day_of
 from bridge.tracking_uri import UnusableTrackingUriError
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(settings, flags)
         if flags.command == "ui":
             return _ui(settings)
+        if "run_command" in flags:
+            return int(flags.run_command(flags, settings))
         run(settings, end_with_stdin=flags.end_with_stdin)
     except _CANNOT_START as error:
         print(f"the bridge cannot start: {error}", file=sys.stderr)
@@ -104,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--run", help="key of the run, instead of model and day")
     report.add_argument("--output", type=Path, required=True, help="HTML file to write")
     commands.add_parser("ui", help="serve MLflow's pages of the history")
+    add_history_commands(commands)
     return parser
 
 
