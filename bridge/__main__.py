@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bridge.doctor.examination import as_json, as_text, examine, worst
 from bridge.doctor.findings import Finding, Level
+from bridge.history_commands import add_history_commands
 from bridge.report import day_of
 from bridge.tracking import TrackingUnavailableError
 from bridge.tracking_uri import UnusableTrackingUriError, store_of
@@ -55,6 +56,8 @@ def _carry_out(settings: Settings, flags: argparse.Namespace) -> int:
         return _report(settings, flags)
     if flags.command == "ui":
         return _ui(settings)
+    if "run_command" in flags:
+        return int(flags.run_command(flags, settings))
     from bridge.process import run  # noqa: PLC0415 - see above
 
     run(settings, end_with_stdin=flags.end_with_stdin)
@@ -136,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("ui", help="serve MLflow's pages of the history")
     doctor = commands.add_parser("doctor", help="say why nothing shows up in MLflow")
     doctor.add_argument("--json", action="store_true", help="write JSON")
+    add_history_commands(commands)
     return parser
 
 
