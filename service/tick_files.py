@@ -88,14 +88,19 @@ def _arrays(path: Path) -> dict[str, Floats]:
             return {name: _numbers(path, name, file) for name in _names(path, file)}
     except UnusableTicksError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UnusableTicksError(f"{path} is no .npz file that can be read: {error}") from error
+    except OSError as error:
+        raise UnusableTicksError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UnusableTicksError(f"{path} is no whole .npz file: {error}") from error
 
 
 def _opened(path: Path, raw: BinaryIO) -> NpzFile:
-    file = np.load(raw, allow_pickle=False)
+    try:
+        file = np.load(raw, allow_pickle=False)
+    except ValueError:
+        file = None  # Neither an archive nor an array; what numpy says is about pickles.
     if not isinstance(file, NpzFile):
-        raise UnusableTicksError(f"{path} is one array, not several: write it by numpy.savez")
+        raise UnusableTicksError(f"{path} is no archive of arrays: write it by numpy.savez")
     return file
 
 
