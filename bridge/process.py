@@ -20,7 +20,7 @@ from bridge.report import draw_in_own_process
 from bridge.runs import RunNaming
 from bridge.schedule import scheduler_of
 from bridge.sending import Sender
-from bridge.tracking_uri import TrackingStore, tracking_store
+from bridge.tracking_uri import TrackingStore, store_of
 from service import __version__
 from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.mlflow_links import experiment_link
@@ -162,19 +162,6 @@ class Bridge:
         return min(found, default=None)
 
 
-def store_of(settings: Settings) -> TrackingStore:
-    """Work out where the history goes.
-
-    Raises:
-        UnusableTrackingUriError: It cannot go there.
-    """
-    return tracking_store(
-        settings.mlflow_tracking_uri,
-        Path.cwd(),
-        strict_files=settings.mlflow_file_store == "strict",
-    )
-
-
 @contextmanager
 def open_bridge(settings: Settings) -> Iterator[Bridge]:
     """Open the state and connect the parts; the lease is given back at the end.
@@ -183,7 +170,7 @@ def open_bridge(settings: Settings) -> Iterator[Bridge]:
         StateError: The state cannot be used.
         UnusableTrackingUriError: The history cannot go where it should.
     """
-    store = store_of(settings)
+    store = store_of(settings, Path.cwd())
     if store.warning:
         print(f"note: {store.warning}", file=sys.stderr, flush=True)
     with open_state(settings.state_store) as state:
