@@ -13,7 +13,7 @@ from bridge.points import (
 )
 from bridge.runs import RunNaming, day_end_ms
 from bridge.slot_reader import ModelVersion, SlotContent, SlotReader
-from bridge.windows import SECONDS_PER_DAY, Slot, slot_at, slots_between, slots_of_day
+from bridge.windows import SECONDS_PER_DAY, Slot, slots_between, slots_of_day
 from service.monitoring.counts import ModelCounts
 from service.monitoring.health import HealthPolicy, HealthStatus, judge
 from service.monitoring.history import History
@@ -53,7 +53,8 @@ class Freezer:
         first, last = span
         seconds = self.naming.window_seconds
         frozen = self.outbox.frozen_until()
-        start = slot_at(first, seconds).start if frozen is None else max(frozen, first - seconds)
+        # A tick at a boundary belongs to the window that ends there.
+        start = first - seconds if frozen is None else max(frozen, first - seconds)
         return slots_between(start, last - self.grace_seconds, seconds)
 
     def _freeze_slot(self, slot: Slot, now: float) -> None:
@@ -78,7 +79,8 @@ class Freezer:
                 if slot.end % _DAY_SO_FAR_SECONDS == 0 and not slot.ends_day:
                     entries.append(self._day_so_far(run, slot, numbers))
         self.outbox.freeze(runs, entries, at=now, until=slot.end)
-        self.outbox.freeze((), self._closings(slot, reader), at=now)
+        if closings := list(self._closings(slot, reader)):
+            self.outbox.freeze((), closings, at=now)
 
     def _numbers(
         self,
