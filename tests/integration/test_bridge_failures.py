@@ -220,6 +220,24 @@ def test_a_server_that_does_not_know_its_own_name_is_told_apart(
     assert outbox.backlog().entries == 4
 
 
+def test_a_bridge_without_the_lease_says_nothing(
+    outbox: Outbox, history: FabricatedHistory, tmp_path: Path
+) -> None:
+    history.freeze(2)
+    database = tmp_path / "mlflow.db"
+    sender = Sender(
+        outbox=outbox,
+        tracking=MlflowTracking(tracking_store(f"sqlite:///{database}", tmp_path), "ctr"),
+        holds_lease=lambda: False,
+    )
+
+    assert sender.send() == 0
+
+    assert outbox.backlog().entries == 4
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
 # Runs and experiments that are taken away
 
 
