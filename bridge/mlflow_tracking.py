@@ -31,6 +31,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 
 RUN_KEY_TAG = "ctr.run_key"
 _METRICS_PER_CALL = 1000
+_LONGEST_NAME = 250
 _GONE = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 _REASONS = {
@@ -103,7 +104,7 @@ class MlflowTracking:
             created = client.create_run(
                 experiment_id,
                 start_time=run.start_ms,
-                run_name=run.name,
+                run_name=run.name[:_LONGEST_NAME],
                 tags={**run.tags, **parent, RUN_KEY_TAG: run.key},
             )
             del self._in_doubt_until[run.key]

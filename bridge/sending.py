@@ -142,10 +142,19 @@ class Sender:
         if known.run_id is not None:
             return known.run_id
         run: TrackedRun = known.run
-        parent_id = None if run.parent_key is None else self._run_id(run.parent_key, store)
-        run_id = self._tracking.find_or_create(run, parent_id)
+        run_id = self._tracking.find_or_create(run, self._parent_id(run, store))
         self._outbox.remember_run(run_key, store, run_id)
         return run_id
+
+    def _parent_id(self, run: TrackedRun, store: str) -> str | None:
+        if run.parent_key is None:
+            return None
+        try:
+            return self._run_id(run.parent_key, store)
+        except KeyError:
+            return (
+                None  # Sent long ago and pruned; its child waited for too long to be shown in it.
+            )
 
     def _pause(self, problem: TrackingUnavailableError) -> None:
         self._surely_new.clear()

@@ -334,6 +334,37 @@ def test_a_refused_point_blocks_nobody_and_its_entrys_others_are_sent(
     tracked.audit(history)
 
 
+def test_samples_whose_day_was_pruned_meanwhile_are_sent_all_the_same(
+    tracked: Tracked, sender: Sender, outbox: Outbox, history: FabricatedHistory
+) -> None:
+    slot = history.next_slot
+    samples = NAMING.samples_of(NAMING.of_day(MODELS[0], "1", slot), slot)
+    point = Point("xgboost_prediction", 0.25, slot.end * 1000, 1)
+    entry = Entry(run_key=samples.key, kind=EntryKind.SAMPLES, step=1, points=[point])
+    outbox.freeze([samples], [entry], at=1.8e9)
+
+    send_all(sender, outbox)
+
+    [run] = tracked.client.search_runs([tracked.id])
+    assert run.data.metrics == {"xgboost_prediction": 0.25}
+
+
+def test_samples_are_shown_within_their_day(
+    tracked: Tracked, sender: Sender, outbox: Outbox, history: FabricatedHistory
+) -> None:
+    slot = history.next_slot
+    day = NAMING.of_day(MODELS[0], "1", slot)
+    samples = NAMING.samples_of(day, slot)
+    point = Point("xgboost_prediction", 0.25, slot.end * 1000, 1)
+    entry = Entry(run_key=samples.key, kind=EntryKind.SAMPLES, step=1, points=[point])
+    outbox.freeze([day, samples], [entry], at=1.8e9)
+
+    send_all(sender, outbox)
+
+    runs = {run.data.tags["ctr.run_key"]: run for run in tracked.client.search_runs([tracked.id])}
+    assert runs[samples.key].data.tags["mlflow.parentRunId"] == runs[day.key].info.run_id
+
+
 def test_a_locked_tracking_database_delays_and_makes_no_second_run(
     tracked: Tracked, sender: Sender, outbox: Outbox, history: FabricatedHistory
 ) -> None:
