@@ -12,7 +12,7 @@ import pytest
 from bridge_process import SCOPE, BridgeProcess, Nursery, bury, holds_lease, nursery
 from crashing_bridge import CRASHED
 from fabricated_history import FabricatedHistory, audit, stored_facts, stored_runs
-from mlflow_server import MlflowServer, running_mlflow
+from killable_mlflow import MlflowServer, running_mlflow
 from postgres import PostgreSQL
 from prometheus_server import wait_until
 

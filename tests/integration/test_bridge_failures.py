@@ -28,7 +28,7 @@ from fabricated_history import (
     stored_facts,
     stored_runs,
 )
-from mlflow_server import MlflowServer, free_port, run_mlflow, running_mlflow
+from killable_mlflow import MlflowServer, free_port, run_mlflow, running_mlflow
 from prometheus_server import wait_until
 
 from bridge.mlflow_tracking import MlflowTracking
