@@ -5,6 +5,7 @@ MLflow's own retries are off: a call that fails is told of at once, and the outb
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +27,15 @@ from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point, TrackedRun
 
 _TIMEOUT_SECONDS = 5
+# MLflow itself waits 20 s for a locked SQLite file, and then does what it was asked to.
+_DOUBT_SECONDS = 30.0
 # Read by MLflow when it is imported and at each call.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_TIMEOUT_SECONDS),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 os.environ.update(_ENVIRONMENT)
 
@@ -50,6 +54,7 @@ RUN_KEY_TAG, VERSION_TAG = "ctr.run_key", "ctr.version"
 _LONGEST_PARAM = 500
 _METRICS_PER_CALL = 1000
 _RUNS_PER_PAGE, _PAGES_LOOKED_AT = 1000, 5
+_LONGEST_NAME = 250
 _GONE = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 _REASONS = {
@@ -62,7 +67,12 @@ _REASONS = {
 class MlflowTracking:
     """One experiment of one tracking store; implements :class:`bridge.tracking.Tracking`."""
 
-    def __init__(self, store: TrackingStore, experiment_name: str) -> None:
+    def __init__(
+        self, store: TrackingStore, experiment_name: str, *, doubt_seconds: float = _DOUBT_SECONDS
+    ) -> None:
+        self._doubt_seconds = doubt_seconds
+        # A run that may still come into being must not be created again.
+        self._in_doubt_until: dict[str, float] = {}
         self._store = store
         self._experiment_name = experiment_name
         self._experiment_id: str | None = None
@@ -143,13 +153,20 @@ class MlflowTracking:
                 if info.lifecycle_stage == "deleted":
                     client.restore_run(info.run_id)
                 return str(info.run_id)
+            if time.monotonic() < self._in_doubt_until.get(run.key, 0.0):
+                raise TrackingUnavailableError(
+                    "whether a run was created is not known; it is looked for again", "in_doubt"
+                )
             parent = {} if parent_id is None else {"mlflow.parentRunId": parent_id}
+            # Until the answer is there: a creation that is not answered may happen later.
+            self._in_doubt_until[run.key] = time.monotonic() + self._doubt_seconds
             created = client.create_run(
                 experiment_id,
                 start_time=run.start_ms,
-                run_name=run.name,
+                run_name=run.name[:_LONGEST_NAME],
                 tags={**run.tags, **parent, RUN_KEY_TAG: run.key},
             )
+            del self._in_doubt_until[run.key]
             return str(created.info.run_id)
 
     def tell(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
