@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bridge.doctor.examination import as_json, as_text, examine, worst
 from bridge.doctor.findings import Finding, Level
-from bridge.history_commands import add_history_commands
+from bridge.keeping.history_commands import add_history_commands
 from bridge.report import day_of
 from bridge.tracking import TrackingUnavailableError
 from bridge.tracking_uri import UnusableTrackingUriError, store_of

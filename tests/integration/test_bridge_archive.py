@@ -27,7 +27,7 @@ from pyarrow import parquet
 from service_process import ROOT
 
 from bridge.__main__ import main
-from bridge.database_copies import copy_sqlite
+from bridge.keeping.database_copies import copy_sqlite
 from bridge.mlflow_tracking import MlflowTracking
 from bridge.points import common_points_of, points_of
 from bridge.runs import RunNaming, day_end_ms

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bridge.mlflow_history import MlflowHistory
+from bridge.keeping.mlflow_history import MlflowHistory
+from bridge.keeping.run_archive import ArchivedRun, RunFolder, folders_in, read_run
+from bridge.keeping.stored_runs import HistoryError, StoredRun, digest_of
 from bridge.mlflow_tracking import RUN_KEY_TAG
-from bridge.run_archive import ArchivedRun, RunFolder, folders_in, read_run
-from bridge.stored_runs import HistoryError, StoredRun, digest_of
 from bridge.tracking_uri import TrackingStore
 
 _PARENT_TAG = "mlflow.parentRunId"

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bridge.metric_rows import MetricRows
+from bridge.keeping.metric_rows import MetricRows
+from bridge.keeping.stored_runs import HistoryError, StoredRun
 from bridge.mlflow_tracking import RUN_KEY_TAG  # sets what MLflow reads when it is imported
-from bridge.stored_runs import HistoryError, StoredRun
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point
 

@@ -11,18 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from bridge.artifact_folders import ArtifactFolder, copy_in, local_folders
-from bridge.atomic_files import whole_folder
-from bridge.database_copies import (
+from bridge.keeping.artifact_folders import ArtifactFolder, copy_in, local_folders
+from bridge.keeping.atomic_files import whole_folder
+from bridge.keeping.database_copies import (
     Counts,
     artifact_locations,
     check_sqlite,
     copy_sqlite,
     sqlite_counts,
 )
-from bridge.postgres_copies import dump_counts, dump_postgres, locations_in_postgres
-from bridge.sealed_files import FileSeal, check_seals, read_sealed, seal, write_sealed
-from bridge.stored_runs import DamagedHistoryError, HistoryError
+from bridge.keeping.postgres_copies import dump_counts, dump_postgres, locations_in_postgres
+from bridge.keeping.sealed_files import FileSeal, check_seals, read_sealed, seal, write_sealed
+from bridge.keeping.stored_runs import DamagedHistoryError, HistoryError
 from bridge.tracking_uri import TrackingStore
 from service import __version__
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from bridge.archiving import Archived, archive
-from bridge.backup import BackedUp, back_up
-from bridge.exporting import Exported, export
-from bridge.mlflow_history import MlflowHistory
-from bridge.restoring import Restored, is_backup, restore
-from bridge.stored_runs import HistoryError
+from bridge.keeping.archiving import Archived, archive
+from bridge.keeping.backup import BackedUp, back_up
+from bridge.keeping.exporting import Exported, export
+from bridge.keeping.mlflow_history import MlflowHistory
+from bridge.keeping.restoring import Restored, is_backup, restore
+from bridge.keeping.stored_runs import HistoryError
+from bridge.keeping.unarchiving import Unarchived, unarchive
 from bridge.tracking_uri import TrackingStore, store_of, tracking_store
-from bridge.unarchiving import Unarchived, unarchive
 from bridge.windows import SECONDS_PER_DAY
 from service.settings import Settings
 

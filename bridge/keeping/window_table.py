@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bridge.keeping.stored_runs import StoredRun
 from bridge.points import metric_prefix
-from bridge.stored_runs import StoredRun
 from service.monitoring.tracking import Point
 
 # One column for each of these, then one for each metric.

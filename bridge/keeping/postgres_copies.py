@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, NullPool, create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from bridge.database_copies import COUNTED, Counts
-from bridge.stored_runs import DamagedHistoryError, HistoryError
+from bridge.keeping.database_copies import COUNTED, Counts
+from bridge.keeping.stored_runs import DamagedHistoryError, HistoryError
 
 _TABLE = re.compile(rb'COPY (?:[\w"]+\.)?"?(\w+)"? \(')
 _END = b"\\.\n"

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import pyarrow as pa
 from pyarrow import parquet
 
-from bridge.window_table import RUN_COLUMNS, WINDOW_COLUMNS, WindowRow
+from bridge.keeping.window_table import RUN_COLUMNS, WINDOW_COLUMNS, WindowRow
 
 _ROWS_PER_GROUP = 50_000
 

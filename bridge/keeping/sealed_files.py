@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.stored_runs import DamagedHistoryError
+from bridge.keeping.stored_runs import DamagedHistoryError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

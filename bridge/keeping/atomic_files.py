@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bridge.stored_runs import HistoryError
+from bridge.keeping.stored_runs import HistoryError
 
 
 @contextmanager

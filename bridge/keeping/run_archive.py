@@ -10,8 +10,14 @@ from typing import Literal
 import pyarrow as pa
 from pyarrow import parquet
 
-from bridge.sealed_files import FileSeal, check_seals, read_sealed, seal, write_sealed
-from bridge.stored_runs import DamagedHistoryError, HistoryError, StoredRun, digest_of, in_order
+from bridge.keeping.sealed_files import FileSeal, check_seals, read_sealed, seal, write_sealed
+from bridge.keeping.stored_runs import (
+    DamagedHistoryError,
+    HistoryError,
+    StoredRun,
+    digest_of,
+    in_order,
+)
 from service.monitoring.tracking import Point
 
 META_FILE, POINTS_FILE, ARTIFACTS = "meta.json", "points.parquet", "artifacts"

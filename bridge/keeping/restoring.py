@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bridge.artifact_folders import relocate, relocations, restored, roots_of
-from bridge.atomic_files import whole_file
-from bridge.backup import DUMP_FILE, MANIFEST, SQLITE_FILE, STATE_FILE, Manifest, verify
-from bridge.database_copies import Counts, sqlite_counts
-from bridge.postgres_copies import postgres_counts, refuse_used_postgres, restore_postgres
-from bridge.stored_runs import HistoryError
+from bridge.keeping.artifact_folders import relocate, relocations, restored, roots_of
+from bridge.keeping.atomic_files import whole_file
+from bridge.keeping.backup import DUMP_FILE, MANIFEST, SQLITE_FILE, STATE_FILE, Manifest, verify
+from bridge.keeping.database_copies import Counts, sqlite_counts
+from bridge.keeping.postgres_copies import postgres_counts, refuse_used_postgres, restore_postgres
+from bridge.keeping.stored_runs import HistoryError
 from bridge.tracking_uri import TrackingStore
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bridge.atomic_files import whole_file
-from bridge.mlflow_history import MlflowHistory
-from bridge.stored_runs import HistoryError
-from bridge.table_files import CsvTable, ParquetTable, TableFile
-from bridge.window_table import common_names, window_rows
+from bridge.keeping.atomic_files import whole_file
+from bridge.keeping.mlflow_history import MlflowHistory
+from bridge.keeping.stored_runs import HistoryError
+from bridge.keeping.table_files import CsvTable, ParquetTable, TableFile
+from bridge.keeping.window_table import common_names, window_rows
 from bridge.windows import SECONDS_PER_DAY
 from service.monitoring.tracking import RunKind
 

@@ -47,7 +47,7 @@ def add_history_commands(commands: Commands) -> None:
 
 def _run(flags: argparse.Namespace, settings: Settings) -> int:
     # What they need is not for the memory of a bridge that runs for months.
-    from bridge.history_actions import run_history_command  # noqa: PLC0415
+    from bridge.keeping.history_actions import run_history_command  # noqa: PLC0415
 
     return run_history_command(flags, settings)
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import NullPool, bindparam, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from bridge.stored_runs import HistoryError
+from bridge.keeping.stored_runs import HistoryError
 from service.monitoring.tracking import Point
 
 _ALL = text("SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = :run_id")

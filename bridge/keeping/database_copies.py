@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from bridge.stored_runs import DamagedHistoryError, HistoryError
+from bridge.keeping.stored_runs import DamagedHistoryError, HistoryError
 
 _WAIT_SECONDS = 30.0
 

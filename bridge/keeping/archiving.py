@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bridge.atomic_files import whole_folder
-from bridge.mlflow_history import MlflowHistory
-from bridge.run_archive import ARTIFACTS, read_run, write_run
-from bridge.stored_runs import HistoryError, StoredRun, digest_of
+from bridge.keeping.atomic_files import whole_folder
+from bridge.keeping.mlflow_history import MlflowHistory
+from bridge.keeping.run_archive import ARTIFACTS, read_run, write_run
+from bridge.keeping.stored_runs import HistoryError, StoredRun, digest_of
 from service.monitoring.tracking import RunKind
 
 _DAILY = {RunKind.MONITORING, RunKind.SAMPLES}
