@@ -47,10 +47,14 @@ class Choice:
     start: float
     end: float
     values: Mapping[str, str]
+    rate_interval: str = "5s"
 
     def __call__(self, text: str) -> str:
         """Substitute the variables, as Grafana does."""
-        spans = {"$__rate_interval": "5s", "$__range": f"{self.end - self.start:.0f}s"}
+        spans = {
+            "$__rate_interval": self.rate_interval,
+            "$__range": f"{self.end - self.start:.0f}s",
+        }
         for name, value in (spans | {f"${name}": v for name, v in self.values.items()}).items():
             text = text.replace(name, value)
         assert "$" not in text, f"a variable without a value: {text}"
@@ -63,15 +67,19 @@ def load(folder: Path = DASHBOARDS) -> dict[str, dict[str, Any]]:
 
 def targets(name: str, dashboard: Mapping[str, Any]) -> Iterator[Target]:
     for panel in dashboard["panels"]:
-        for target in panel.get("targets", []):
-            yield Target(
-                dashboard=name,
-                panel=panel,
-                expression=target["expr"],
-                legend=target["legendFormat"],
-                instant=target.get("instant", False),
-                name=target["refId"],
-            )
+        yield from targets_of(name, panel)
+
+
+def targets_of(dashboard: str, panel: Mapping[str, Any]) -> Iterator[Target]:
+    for target in panel.get("targets", []):
+        yield Target(
+            dashboard=dashboard,
+            panel=panel,
+            expression=target["expr"],
+            legend=target["legendFormat"],
+            instant=target.get("instant", False),
+            name=target["refId"],
+        )
 
 
 def findings(prometheus: Prometheus, target: Target, choice: Choice) -> list[str]:
@@ -94,11 +102,13 @@ def legend(target: Target, labels: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: labels.get(place[1], ""), target.legend)
 
 
-def answer(prometheus: Prometheus, target: Target, choice: Choice) -> list[dict[str, Any]]:
+def answer(
+    prometheus: Prometheus, target: Target, choice: Choice, *, step: float = 1
+) -> list[dict[str, Any]]:
     expression = choice(target.expression)
     if target.instant:
         return prometheus.query(expression, at=choice.end)
-    return prometheus.query_range(expression, start=choice.start, end=choice.end, step=1)
+    return prometheus.query_range(expression, start=choice.start, end=choice.end, step=step)
 
 
 def finite(series: Mapping[str, Any]) -> bool:

@@ -241,6 +241,13 @@ def test_a_legend_names_labels_that_the_query_keeps() -> None:
         assert set(re.findall(r"\{\{(\w+)\}\}", target.legend)) <= kept
 
 
+def test_no_two_queries_of_a_panel_have_one_legend() -> None:
+    for panel in ASKING:
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        if panel["type"] != "table":
+            assert len(set(legends)) == len(legends), panel["title"]
+
+
 def steps(content: Content, title: str) -> list[float]:
     [panel] = [p for p in content["panels"] if p["title"] == title]
     return [
@@ -282,6 +289,21 @@ def test_every_link_leads_to_a_variable_or_to_the_other_dashboards() -> None:
             assert link["type"] == "dashboards" or link["url"].startswith(
                 ("${mlflow}", "${runbooks}")
             )
+
+
+def test_what_grafana_reads_at_its_start_fits_together() -> None:
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    source = (provisioning / "datasources/prometheus.yml").read_text()
+    provider = (provisioning / "dashboards/ctr.yml").read_text()
+
+    for line in ("uid: prometheus", "type: prometheus", "editable: false", "${PROMETHEUS_URL}"):
+        assert line in source
+    for line in ("path: /var/lib/grafana/dashboards", "type: file", "allowUiUpdates: false"):
+        assert line in provider
+    page = (ROOT / "docs/dashboards.md").read_text()
+    assert "`/var/lib/grafana/dashboards`" in page
+    for content in DASHBOARDS.values():
+        assert content["title"] in page
 
 
 def test_no_file_of_grafana_names_a_machine_or_a_password() -> None:
