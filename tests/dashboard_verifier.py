@@ -57,7 +57,7 @@ class Choice:
         }
         for name, value in (spans | {f"${name}": v for name, v in self.values.items()}).items():
             text = text.replace(name, value)
-        assert "$" not in text, f"a variable without a value: {text}"
+        assert not re.search(r"\$[a-z_{]", text), f"a variable without a value: {text}"
         return text
 
 

@@ -6,6 +6,7 @@ from deploy.dashboards import limits, quality, variables
 from deploy.dashboards.frame import Section, dashboard
 from deploy.dashboards.links import Runbook
 from deploy.dashboards.panels import (
+    HEIGHT,
     AnyPanel,
     Column,
     Limit,
@@ -45,7 +46,7 @@ def _period() -> Section:
                 "Models side by side",
                 "Figures of the whole period shown. All requests count, those that name a model "
                 "too: what an experiment concludes is answered by GET /monitoring/experiment.",
-                Column("Requests", _PERIOD.increase(catalogue.REQUESTS), "short", decimals=0),
+                Column("Requests", _PERIOD.increase(catalogue.REQUESTS), "locale", decimals=0),
                 Column(
                     "Share",
                     f"{_PERIOD.increase(catalogue.REQUESTS)} "
@@ -74,7 +75,7 @@ def _period() -> Section:
                 Column(
                     "Predictions",
                     _PERIOD.increase(prediction, "_count"),
-                    "short",
+                    "locale",
                     decimals=0,
                 ),
                 Column("Mean prediction", _PERIOD.mean(prediction), "percentunit", decimals=3),
@@ -195,6 +196,7 @@ def _outcome() -> Section:
                 "percentunit",
                 Query(ratio(clicks, _PERIOD.increase(catalogue.PREDICTION, "_count")), "{{model}}"),
                 width=6,
+                height=HEIGHT,
                 decimals=3,
                 no_value=NO_CLICKS,
             ),

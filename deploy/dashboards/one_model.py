@@ -220,7 +220,6 @@ def _predictions() -> Section:
 
 
 def _features() -> Section:
-    values = catalogue.FEATURE_VALUES
     unseen = _unseen("user"), _unseen("ad"), _unseen("device"), _unseen("placement")
     return Section(
         "What the model is asked",
@@ -233,23 +232,31 @@ def _features() -> Section:
                 width=12,
                 runbook=Runbook.DRIFT,
             ),
-            *(
-                graph(
-                    title,
-                    f"Predictions by {feature.replace('_', ' ')}, as shares of all.",
-                    "cps",
-                    Query(_ALL.rate(values, "", "value", feature=feature), "{{value}}"),
-                    width=width,
-                    stacked="percent",
-                )
-                for feature, title, width in (
-                    ("device", "Devices", 12),
-                    ("placement", "Placements", 8),
-                    ("hour", "Hours asked about", 8),
-                    ("day_of_week", "Days of the week asked about", 8),
-                )
+            _shares("device", "Devices", "Predictions by device, as shares of all.", 12),
+            _shares("placement", "Placements", "Predictions by placement, as shares of all.", 8),
+            _shares("hour", "Hours", "Predictions by hour asked about, as shares of all.", 8),
+            _shares(
+                "day_of_week",
+                "Days of the week",
+                "Predictions by day asked about, as shares of all; 0 is Monday.",
+                8,
             ),
         ],
+    )
+
+
+def _shares(feature: str, title: str, description: str, width: int) -> AnyPanel:
+    values = _ALL.rate(catalogue.FEATURE_VALUES, "", "value", feature=feature)
+    # Two digits, so that the hours come in their order.
+    in_order = f'label_replace({values}, "value", "0$1", "value", "([0-9])")'
+    return graph(
+        title,
+        description,
+        "cps",
+        Query(in_order if feature == "hour" else values, "{{value}}"),
+        width=width,
+        stacked="percent",
+        legend=feature not in {"hour", "placement"},
     )
 
 

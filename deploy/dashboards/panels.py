@@ -57,6 +57,7 @@ States = Mapping[int, tuple[str, str]]
 """A word and a colour for each value."""
 HEIGHT = 8
 LOW = 4
+TABLE_HEIGHT = 6
 CALM, WARNING, ALARM = "green", "orange", "red"
 _REFERENCE = "#8e8e8e"
 _NO_TRAFFIC = SpecialValueMap(
@@ -111,6 +112,7 @@ def graph(
     logarithmic: bool = False,
     no_value: str = "No data",
     at_least: str | None = None,
+    legend: bool = True,
 ) -> AnyPanel:
     """Lines over time.
 
@@ -127,6 +129,7 @@ def graph(
         logarithmic: Whether the axis has a logarithmic scale.
         no_value: What it says where there are no data.
         at_least: Shortest span of one point, such as ``10m``, for figures that are noisy.
+        legend: Whether there is one below; of many series only the tooltip tells.
     """
     panel = (
         timeseries.Panel()
@@ -138,11 +141,11 @@ def graph(
         .span(width)
         .height(HEIGHT)
         .links(_links(runbook))
-        .line_width(1)
-        .fill_opacity(0 if stacked == "no" else 60)
+        .line_width(2 if stacked == "no" else 1)
+        .fill_opacity(0 if stacked == "no" else 50)
         .show_points(VisibilityMode.AUTO)
-        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
-        .legend(_legend())
+        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+        .legend(_legend(shown=legend))
         .tooltip(
             common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
         )
@@ -176,6 +179,7 @@ def number(
     query: Query,
     *,
     width: int = 4,
+    height: int = LOW,
     limit: Limit | None = None,
     runbook: Runbook | None = None,
     states: States | None = None,
@@ -192,7 +196,7 @@ def number(
         .unit(unit)
         .no_value(no_value)
         .span(width)
-        .height(LOW)
+        .height(height)
         .links(_links(runbook))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .graph_mode(BigValueGraphMode.NONE)
@@ -283,7 +287,7 @@ def side_by_side(
         .unit("short")
         .no_value(no_value)
         .span(width)
-        .height(HEIGHT)
+        .height(TABLE_HEIGHT)
         .transformations(
             [
                 DataTransformerConfig(id_val="merge", options={}),
@@ -369,10 +373,10 @@ def _dashed(draws: str) -> list[DynamicConfigValue]:
     ]
 
 
-def _legend() -> common.VizLegendOptions:
+def _legend(*, shown: bool = True) -> common.VizLegendOptions:
     return (
         common.VizLegendOptions()
-        .show_legend(show_legend=True)
+        .show_legend(show_legend=shown)
         .display_mode(LegendDisplayMode.LIST)
         .placement(LegendPlacement.BOTTOM)
         .calcs([])

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from deploy.dashboards import limits
 from deploy.dashboards.links import Runbook
-from deploy.dashboards.panels import ALARM, CALM, AnyPanel, Limit, Query, graph, number, timeline
+from deploy.dashboards.panels import (
+    ALARM,
+    CALM,
+    HEIGHT,
+    AnyPanel,
+    Limit,
+    Query,
+    graph,
+    number,
+    timeline,
+)
 from deploy.dashboards.planned import CLICKS
 from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio
 from service.monitoring.catalogue import DRIFT_ACTIVE, DRIFT_LOG_EVIDENCE, PREDICTION
@@ -57,7 +67,9 @@ def calibration(selection: Selection, *, width: int = 12) -> AnyPanel:
     )
 
 
-def calibration_of_period(selection: Selection, *, width: int = 6) -> AnyPanel:
+def calibration_of_period(
+    selection: Selection, *, width: int = 6, height: int = HEIGHT
+) -> AnyPanel:
     """Clicks of what was predicted, one figure."""
     period = replace(selection, span=SHOWN_PERIOD)
     return number(
@@ -69,6 +81,7 @@ def calibration_of_period(selection: Selection, *, width: int = 6) -> AnyPanel:
             ratio(period.increase(CLICKS), period.increase(PREDICTION, "_sum")), _name(selection)
         ),
         width=width,
+        height=height,
         runbook=Runbook.CALIBRATION,
         decimals=3,
         no_value=NO_CLICKS,

@@ -38,7 +38,7 @@ standardTransformersRegistry.setInit(() =>
   [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer].map((t) => ({
     id: t.id,
     name: t.name,
-    transformation: t,
+    transformation: async () => t,
     editor: () => null,
   })),
 );
@@ -173,7 +173,7 @@ function Rows({ panel, width, height }) {
 // A sketch: which rows and colours there are, not how Grafana draws them.
 function Heatmap({ panel, width, height }) {
   const series = panel.answers[0].series
-    .map((one) => ({ le: Number(one.labels.le), points: new Map(one.points.map(([t, v]) => [t, Number(v) || 0])) }))
+    .map((one) => ({ le: Number(one.labels.le.replace('+Inf', 'Infinity')), points: new Map(one.points.map(([t, v]) => [t, Number(v) || 0])) }))
     .sort((a, b) => a.le - b.le);
   const times = [...series[0].points.keys()];
   const counts = series.map((one, i) =>

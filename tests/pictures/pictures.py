@@ -23,6 +23,9 @@ from dashboard_verifier import Choice, Target
 from prometheus_server import Prometheus, scraping_prometheus
 from service_process import ROOT, running_service
 
+from service.training.click_log import ClickLog, IdColumn
+from service.training.simulation import simulate
+
 HERE = Path(__file__).parent
 MODEL = "xgboost"
 STEP_SECONDS = 2
@@ -78,6 +81,7 @@ def watched_service(minutes: float) -> Iterator[tuple[Prometheus, float]]:
 def send_traffic(client: httpx.Client, seconds: float) -> None:
     """Send traffic: of the first quarter a baseline is captured, the last third is another kind."""
     rng = random.Random(1)
+    log = simulate(20_000, seed=0).log  # what the models were trained on
     start = time.monotonic()
     captured = False
     while (elapsed := time.monotonic() - start) < seconds:
@@ -87,25 +91,30 @@ def send_traffic(client: httpx.Client, seconds: float) -> None:
             for model in ("xgboost", "logistic"):
                 client.post(f"/monitoring/baseline/{model}/capture", params={"window": "60s"})
         for _ in range(rng.randrange(2, 6)):
-            client.post("/predict_ctr", json=ad_request(rng, changed=changed))
-        rows = [ad_request(rng, changed=changed) for _ in range(rng.randrange(5, 20))]
+            client.post("/predict_ctr", json=ad_request(log, rng, changed=changed))
+        rows = [ad_request(log, rng, changed=changed) for _ in range(rng.randrange(5, 20))]
         client.post("/predict_ctr/batch", json={"requests": rows})
         if rng.random() < 0.02:
             client.post("/predict_ctr", content=b"{")
         time.sleep(rng.expovariate(20))
 
 
-def ad_request(rng: random.Random, *, changed: bool) -> dict[str, object]:
+def ad_request(log: ClickLog, rng: random.Random, *, changed: bool) -> dict[str, object]:
+    """Draw a row of the log; of changed traffic half are desktops of users that nobody has seen."""
+    row = rng.randrange(len(log))
+    strange = changed and rng.random() < 0.5
     return {
-        "user_id": f"user_{rng.randrange(20_000 if changed else 2_000)}",
-        "ad_id": f"ad_{rng.randrange(50)}",
-        "device": rng.choices(["mobile", "desktop", "tablet"], [1, 9, 1] if changed else [6, 3, 1])[
-            0
-        ],
-        "placement": rng.choice(["sidebar"] if changed else ["header", "sidebar", "footer"]),
-        "hour": rng.randrange(24),
-        "day_of_week": rng.randrange(7),
+        "user_id": f"new_{row}" if strange else named(log.user_id, row),
+        "ad_id": named(log.ad_id, row),
+        "device": "desktop" if strange else named(log.device, row),
+        "placement": named(log.placement, row),
+        "hour": int(log.hour[row]),
+        "day_of_week": int(log.day_of_week[row]),
     }
+
+
+def named(column: IdColumn, row: int) -> str:
+    return str(column.values[column.codes[row]])
 
 
 def answered(prometheus: Prometheus, start: float, end: float) -> Iterator[dict[str, Any]]:
@@ -156,7 +165,7 @@ def series_of(prometheus: Prometheus, target: Target, choice: Choice) -> list[Ma
 def draw(answers: Path, work: Path, output: Path) -> None:
     """Bundle the drawing code with the answers and photograph every dashboard."""
     work.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "draw.jsx"):
+    for name in ("package.json", "draw.jsx", "scrollbars.js"):
         shutil.copyfile(HERE / name, work / name)
     if not (work / "node_modules/@grafana/ui").exists():
         quiet = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
@@ -169,13 +178,14 @@ def draw(answers: Path, work: Path, output: Path) -> None:
             *("--outfile=bundle.js", "--define:global=window", "--jsx=automatic"),
             '--define:process.env.NODE_ENV="production"',
             *loaders,
+            "--alias:react-custom-scrollbars-2=./scrollbars.js",
         ],
         work,
     )
     for dashboard in json.loads(answers.read_text()):
         page = work / f"{dashboard['name']}.html"
         page.write_text(
-            "<!doctype html><meta charset=utf-8><title>x</title>"
+            "<!doctype html><meta charset=utf-8><link rel=stylesheet href=bundle.css>"
             f"<body data-dashboard={dashboard['name']}><div id=root></div>"
             "<script src=bundle.js></script>"
         )
