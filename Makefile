@@ -36,7 +36,7 @@ check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, generat
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.dashboards --check
 
-pictures: $(INSTALLED) ## Draw the dashboards with Grafana's components into var/pictures (ten minutes; npm, Chromium)
+pictures: $(INSTALLED) ## Draw the dashboards with Grafana's components into var/pictures (seven minutes; npm, Chromium)
 	PYTHONPATH=.:tests $(BIN)/python tests/pictures/pictures.py
 
 dashboards: $(INSTALLED) ## Generate the Grafana dashboards from their code

@@ -6,6 +6,8 @@ from deploy.dashboards import limits, quality, variables
 from deploy.dashboards.frame import Section, dashboard
 from deploy.dashboards.links import Runbook
 from deploy.dashboards.panels import (
+    ALARM,
+    CALM,
     AnyPanel,
     Limit,
     Query,
@@ -94,6 +96,7 @@ def _requests() -> Section:
                 "reqps",
                 Query(_ALL.rate(catalogue.REQUESTS, "", "outcome"), "{{outcome}}"),
                 stacked="normal",
+                colors={"success": CALM, "error": ALARM},
             ),
             graph(
                 "Error rate",
@@ -248,7 +251,7 @@ def _features() -> Section:
 def _shares(feature: str, title: str, description: str, width: int) -> AnyPanel:
     values = _ALL.rate(catalogue.FEATURE_VALUES, "", "value", feature=feature)
     # Two digits, so that the hours come in their order.
-    in_order = f'label_replace({values}, "value", "0$1", "value", "([0-9])")'
+    in_order = f'label_replace({values}, "value", "0$1", "value", "(.)")'
     return graph(
         title,
         description,

@@ -207,6 +207,7 @@ def _predictions() -> Section:
 
 
 def _drift() -> Section:
+    evidence = _MODELS.quantity_evidence(catalogue.DRIFT_LOG_EVIDENCE)
     threshold = _ALL.greatest(catalogue.DRIFT_LOG_EVIDENCE_THRESHOLD)
     return Section(
         "Drift",
@@ -219,8 +220,7 @@ def _drift() -> Section:
                 "drift is detected.",
                 "percentunit",
                 Query(
-                    f"max by (model) ({_MODELS.quantity_evidence(catalogue.DRIFT_LOG_EVIDENCE)}) "
-                    f"/ scalar({threshold})",
+                    f"clamp_min(max by (model) ({evidence}) / scalar({threshold}), 0)",
                     "{{model}}",
                 ),
                 width=6,

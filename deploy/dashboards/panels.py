@@ -58,6 +58,7 @@ States = Mapping[int, tuple[str, str]]
 HEIGHT = 8
 LOW = 4
 TABLE_HEIGHT = 6
+_HEADROOM = 1.1
 CALM, WARNING, ALARM = "green", "orange", "red"
 _REFERENCE = "#8e8e8e"
 _NO_TRAFFIC = SpecialValueMap(
@@ -109,10 +110,12 @@ def graph(
     runbook: Runbook | None = None,
     stacked: Literal["no", "normal", "percent"] = "no",
     from_zero: bool = True,
+    limit_in_sight: bool = False,
     logarithmic: bool = False,
     no_value: str = "No data",
     at_least: str | None = None,
     legend: bool = True,
+    colors: Mapping[str, str] | None = None,
 ) -> AnyPanel:
     """Lines over time.
 
@@ -126,9 +129,11 @@ def graph(
         runbook: What to do about it.
         stacked: Whether the lines are areas one upon another.
         from_zero: Whether the axis begins at zero.
+        limit_in_sight: Whether the axis reaches up to the limit also where the lines do not.
         logarithmic: Whether the axis has a logarithmic scale.
         no_value: What it says where there are no data.
         at_least: Shortest span of one point, such as ``10m``, for figures that are noisy.
+        colors: Of the series whose names mean good or bad.
         legend: Whether there is one below; of many series only the tooltip tells.
     """
     panel = (
@@ -157,6 +162,12 @@ def graph(
         )
     if from_zero and not logarithmic:
         panel.axis_soft_min(0)
+    if limit_in_sight and limit is not None:
+        panel.axis_soft_max(_HEADROOM * limit.value)
+    for name, color in (colors or {}).items():
+        panel.override_by_name(
+            name, [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})]
+        )
     if logarithmic:
         panel.scale_distribution(
             common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10)

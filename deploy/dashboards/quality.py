@@ -34,6 +34,7 @@ def drift_evidence(selection: Selection, *, width: int = 12) -> AnyPanel:
         Query(selection.quantity_evidence(DRIFT_LOG_EVIDENCE), "{{model}} {{quantity}}"),
         width=width,
         limit=Limit(limits.DRIFT_LOG_EVIDENCE),
+        limit_in_sight=True,
         runbook=Runbook.DRIFT,
     )
 

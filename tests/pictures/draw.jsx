@@ -118,6 +118,16 @@ function Graph({ panel, width, height }) {
 function Figures({ panel, width, height }) {
   const drawn = frames(panel);
   if (!drawn.length) return <Nothing panel={panel} />;
+  const long = (texts) => texts.reduce((a, b) => (b.length > a.length ? b : a), '');
+  const longest = {
+    title: long(drawn.map((frame) => frame.name)),
+    text: long(
+      drawn.map(({ fields: [, field] }) => {
+        const { text, suffix = '' } = field.display(field.values.at(-1));
+        return text + suffix;
+      }),
+    ),
+  };
   return (
     <div style={{ display: 'flex', gap: 8 }}>
       {drawn.map((frame) => {
@@ -135,6 +145,7 @@ function Figures({ panel, width, height }) {
             justifyMode={panel.options.justifyMode}
             textMode={panel.options.textMode}
             count={drawn.length}
+            alignmentFactors={longest}
           />
         );
       })}

@@ -79,17 +79,17 @@ def watched_service(minutes: float) -> Iterator[tuple[Prometheus, float]]:
 
 
 def send_traffic(client: httpx.Client, seconds: float) -> None:
-    """Send traffic: of the first quarter a baseline is captured, the last third is another kind."""
+    """Send traffic: the first quarter becomes the baseline, the last third is another kind."""
     rng = random.Random(1)
     log = simulate(20_000, seed=0).log  # what the models were trained on
     start = time.monotonic()
-    captured = False
+    has_baseline = False
     while (elapsed := time.monotonic() - start) < seconds:
         changed = elapsed > seconds * 2 / 3
-        if not captured and elapsed > seconds / 4:
-            captured = True
+        if not has_baseline and elapsed > seconds / 4:
+            has_baseline = True
             for model in ("xgboost", "logistic"):
-                client.post(f"/monitoring/baseline/{model}/capture", params={"window": "60s"})
+                set_baseline(client, model)
         for _ in range(rng.randrange(2, 6)):
             client.post("/predict_ctr", json=ad_request(log, rng, changed=changed))
         rows = [ad_request(log, rng, changed=changed) for _ in range(rng.randrange(5, 20))]
@@ -97,6 +97,18 @@ def send_traffic(client: httpx.Client, seconds: float) -> None:
         if rng.random() < 0.02:
             client.post("/predict_ctr", content=b"{")
         time.sleep(rng.expovariate(20))
+
+
+def set_baseline(client: httpx.Client, model: str) -> None:
+    seen = client.get("/monitoring/stats", params={"model_name": model}).json()
+    baseline = {
+        "mean_prediction": seen["mean_prediction"],
+        "std_prediction": seen["std_prediction"],
+        "mean_latency_ms": seen["avg_latency_ms"],
+        "std_latency_ms": seen["std_latency_ms"],
+    }
+    answer = client.post("/monitoring/baseline", json={"model_name": model} | baseline)
+    answer.raise_for_status()
 
 
 def ad_request(log: ClickLog, rng: random.Random, *, changed: bool) -> dict[str, object]:
