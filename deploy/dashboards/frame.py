@@ -88,6 +88,10 @@ def as_json(built: Dashboard) -> str:
     # The SDK gives panels no number and every row the number 0.
     for number, panel in enumerate(content["panels"], start=1):
         panel["id"] = number
+    # It gives every variable the fields of one about intervals, which Grafana's types do not know.
+    for variable in content["templating"]["list"]:
+        for field in ("auto", "auto_count", "auto_min"):
+            variable.pop(field, None)
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 

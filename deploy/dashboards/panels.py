@@ -63,10 +63,10 @@ CALM, WARNING, ALARM = "green", "orange", "red"
 _REFERENCE = "#8e8e8e"
 _NO_TRAFFIC = SpecialValueMap(
     options=DashboardSpecialValueMapOptions(
-        match=SpecialValueMatch.NA_N, result=ValueMappingResult(text="no traffic", index=0)
+        match=SpecialValueMatch.NULL_AND_NAN, result=ValueMappingResult(text="no traffic", index=0)
     )
 )
-"""A ratio is not a number where there was nothing to divide by."""
+"""A ratio is not a number where there was nothing to divide by; the last number is then null."""
 _DASHES = {"fill": "dash", "dash": [8, 6]}
 
 

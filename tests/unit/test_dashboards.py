@@ -87,6 +87,12 @@ def test_template_on_time_change_reload_rule(name: str) -> None:
 
 
 @every_dashboard
+def test_a_variable_has_no_field_of_another_kind(name: str) -> None:
+    for variable in variables(name).values():
+        assert not variable.keys() & {"auto", "auto_count", "auto_min"}
+
+
+@every_dashboard
 def test_a_model_can_be_chosen(name: str) -> None:
     model = variables(name)["model"]
 
