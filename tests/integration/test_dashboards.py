@@ -73,7 +73,7 @@ def watched(
             send_traffic(service, rng)
             return prometheus_has(prometheus)
 
-        wait_until(has_everything, seconds=60, what="every metric is in Prometheus")
+        wait_until(has_everything, seconds=120, what="every metric is in Prometheus")
         yield Watched(prometheus, start, time.time())
 
 
