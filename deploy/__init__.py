@@ -1,0 +1,1 @@
+"""What an operator deploys: generated from the code that it watches."""
