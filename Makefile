@@ -29,11 +29,12 @@ bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift de
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.drift
 
-check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, lock
+check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, lock, generated files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy --check
 
 format: $(INSTALLED) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix-only

@@ -51,12 +51,19 @@ def scraping_prometheus(binary: str, folder: Path, targets: list[str]) -> Iterat
         "scrape_configs:\n"
         f"  - {{job_name: ctr, static_configs: [{{targets: {targets}}}]}}\n"
     )
+    with running_prometheus(binary, config) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def running_prometheus(binary: str, config: Path) -> Iterator[Prometheus]:
+    """Start Prometheus; its data go beside its configuration."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [
         binary,
         f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
+        f"--storage.tsdb.path={config.parent / 'data'}",
         f"--web.listen-address={address}",
         "--log.level=error",
     ]

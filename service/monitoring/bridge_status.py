@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-SILENT_AFTER_SECONDS = 30.0
-"""A bridge that has said nothing for so long is not running."""
-LATE_AFTER_SECONDS = 900.0
-"""A window that is over for so long and not in MLflow is worth a warning."""
+from service.monitoring.objectives import BRIDGE_LATE, BRIDGE_SILENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +41,9 @@ class BridgeStatus:
 
     def alert(self, now: float) -> str:
         """Say what is wrong at ``now``, in Unix seconds; empty where nothing is."""
-        if now - self.at > SILENT_AFTER_SECONDS:
+        if now - self.at > BRIDGE_SILENT.limit:
             return "the bridge to MLflow is not running; the history waits in the state store"
-        if self.lag_seconds > LATE_AFTER_SECONDS:
+        if self.lag_seconds > BRIDGE_LATE.limit:
             why = self.problem or "it is catching up"
             return f"the history in MLflow is {self.lag_seconds / 60:.0f} minutes late: {why}"
         return ""

@@ -194,7 +194,14 @@ def test_make_check_runs_every_check_and_no_target_is_defined_twice() -> None:
     )
 
     assert dry.stderr == ""  # make only warns of a recipe that replaces another
-    for command in ("ruff format --check", "ruff check", "mypy", "lint-imports", "uv pip compile"):
+    for command in (
+        "ruff format --check",
+        "ruff check",
+        "mypy",
+        "lint-imports",
+        "uv pip compile",
+        "deploy --check",
+    ):
         assert command in dry.stdout
     assert re.findall(r"^make (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE) == [
         "check",

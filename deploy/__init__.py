@@ -1,0 +1,1 @@
+"""What runs beside the service, generated from the objectives of ``service.monitoring``."""
