@@ -54,6 +54,8 @@ def alertmanager_config(notifiers: Notifiers, timing: Timing | None = None) -> d
                     "matchers": ['severity="page"'],
                     "repeat_interval": timing.repeat_page,
                 },
+                # The default would not do: it takes only what no other route has taken.
+                {"receiver": "ticket"},
             ],
         },
         "inhibit_rules": list(_INHIBITIONS),

@@ -96,3 +96,39 @@ def test_a_fault_in_a_rule_makes_a_test_fail(promtool: str, tmp_path: Path, file
         alive = pool.map(survives, range(len(found)), found)
 
     assert [mutant.fault for mutant, lives in zip(found, alive, strict=True) if lives] == []
+
+
+@pytest.mark.parametrize("path", [FOLDER / "alertmanager.yml", *EXAMPLES], ids=lambda p: p.stem)
+def test_alertmanager_accepts_the_routes(amtool: str, path: Path) -> None:
+    checked = run(amtool, "check-config", path)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+PERSISTS = ("alertname=CtrDriftPersists", "severity=ticket")
+
+
+@pytest.mark.parametrize(
+    ("example", "labels", "receivers"),
+    [
+        ("slack", ("alertname=CtrTargetDown", "severity=page"), "page"),
+        ("slack", ("alertname=CtrDrift", "severity=ticket"), "ticket"),
+        ("email", ("alertname=CtrModelDegraded", "severity=page", "model=xgboost"), "page"),
+        ("email", ("alertname=SomebodyElses",), "ticket"),
+        ("retraining", ("alertname=CtrTargetDown", "severity=page"), "page"),
+        ("retraining", ("alertname=CtrDrift", "severity=ticket"), "ticket"),
+        ("retraining", (*PERSISTS, "quantity=latency"), "ticket"),
+        ("retraining", (*PERSISTS, "quantity=predictions"), "retraining,ticket"),
+    ],
+)
+def test_an_alert_goes_to_its_receiver(
+    amtool: str, example: str, labels: tuple[str, ...], receivers: str
+) -> None:
+    config = FOLDER / f"examples/alertmanager.{example}.yml"
+
+    routed = run(
+        *(amtool, "config", "routes", "test", "--config.file", config),
+        *("--verify.receivers", receivers, *labels),
+    )
+
+    assert routed.returncode == 0, routed.stdout + routed.stderr
