@@ -17,7 +17,8 @@ import numpy as np
 from service.monitoring.health import CheckStatus, HealthPolicy
 from service.monitoring.monitor import Monitor
 from service.prediction.features import OTHER, UNSEEN
-from service.sources.local import LocalSource
+from service.sources.history_source import HistorySource
+from service.sources.local import local_source
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import ModelRecorder, Recorder
@@ -72,7 +73,7 @@ def main() -> None:
         metrics = MetricsFolder.begin(Path(folder) / "metrics", time.time())
         workers = [_worker(metrics) for _ in range(WORKERS)]
         history = state.history("benchmark")
-        source = LocalSource(registry_of(metrics), history)
+        source = local_source(registry_of(metrics), history)
         monitor = Monitor(
             source=source,
             verdicts=_NothingDecided(),
@@ -128,7 +129,7 @@ def _median_ms(question: Callable[[], object]) -> float:
     return statistics.median(times) * 1000
 
 
-async def _lateness(source: LocalSource) -> tuple[float, float, float]:
+async def _lateness(source: HistorySource) -> tuple[float, float, float]:
     """P99 lateness of a timer: at rest, while another thread takes snapshots, at rest again."""
     idle = await _timer_p99(REPEATS * 20)
     stopping = False

@@ -1,15 +1,21 @@
-"""`python -m bridge`: what can be done with the history."""
+"""`python -m bridge`: what can be done with the history.
+
+Each command loads only what it needs: the doctor works where MLflow cannot be imported.
+"""
 
 import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridge.process import open_bridge, run, store_of
+from bridge.doctor.examination import as_json, as_text, examine, worst
+from bridge.doctor.findings import Finding, Level
+from bridge.keeping.history_commands import add_history_commands
 from bridge.report import day_of
-from bridge.tracking_uri import UnusableTrackingUriError
+from bridge.tracking import TrackingUnavailableError
+from bridge.tracking_uri import UnusableTrackingUriError, store_of
 from bridge.ui import open_ui
 from service.monitoring.tracking import RunKind
 from service.prediction.experiment import ExperimentError
@@ -18,30 +24,57 @@ from service.state.bridge_statuses import BridgeStatuses
 from service.state.errors import StateError
 from service.state.store import open_state
 
-_CANNOT_START = (ExperimentError, InvalidSettingsError, StateError, UnusableTrackingUriError)
+_CANNOT_START = (
+    ExperimentError,
+    InvalidSettingsError,
+    StateError,
+    TrackingUnavailableError,
+    UnusableTrackingUriError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status."""
     flags = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="bridge: %(message)s")
+    if flags.command == "doctor":
+        return _doctor(as_json if flags.json else as_text)
     try:
-        settings = Settings.from_environment(os.environ)
-        if flags.command == "send":
-            return _send(settings)
-        if flags.command == "report":
-            return _report(settings, flags)
-        if flags.command == "ui":
-            return _ui(settings)
-        run(settings, end_with_stdin=flags.end_with_stdin)
+        return _carry_out(Settings.from_environment(os.environ), flags)
     except _CANNOT_START as error:
         print(f"the bridge cannot start: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(f"the bridge cannot start: {error}; see python -m bridge doctor", file=sys.stderr)
+        return 2
+
+
+def _carry_out(settings: Settings, flags: argparse.Namespace) -> int:
+    if flags.command == "send":
+        return _send(settings)
+    if flags.command == "report":
+        return _report(settings, flags)
+    if flags.command == "ui":
+        return _ui(settings)
+    if "run_command" in flags:
+        return int(flags.run_command(flags, settings))
+    from bridge.process import run  # noqa: PLC0415 - see above
+
+    run(settings, end_with_stdin=flags.end_with_stdin)
     return 0
+
+
+def _doctor(report: Callable[[Sequence[Finding]], str]) -> int:
+    """Say why nothing shows up."""
+    findings = examine(os.environ, Path.cwd())
+    print(report(findings))
+    return int(worst(findings) is Level.PROBLEM)
 
 
 def _send(settings: Settings) -> int:
     """Freeze and send what is due, once."""
+    from bridge.process import open_bridge  # noqa: PLC0415 - see above
+
     with open_bridge(settings) as bridge:
         if not bridge.lease.renew():
             print("another bridge is at work; it sends what waits", file=sys.stderr)
@@ -64,7 +97,7 @@ def _report(settings: Settings, flags: argparse.Namespace) -> int:
     from bridge.report_page import page_of  # noqa: PLC0415 - plots cost memory that others save
 
     with open_state(settings.state_store) as state:
-        outbox = state.outbox(settings.scope)
+        outbox = state.outbox(settings.monitored_scope)
         if flags.run is None:
             keys = [run.key for run in outbox.runs_of(flags.model, RunKind.MONITORING)]
             wanted = [key for key in keys if flags.day in key.split("|")]
@@ -74,14 +107,15 @@ def _report(settings: Settings, flags: argparse.Namespace) -> int:
             print("there is no such model and day in the state store", file=sys.stderr)
             return 1
         known = outbox.run(wanted[-1], "")
-        flags.output.write_text(page_of(day_of(state, settings.scope, known.run)))
+        flags.output.write_text(page_of(day_of(state, settings.monitored_scope, known.run)))
     return 0
 
 
 def _ui(settings: Settings) -> int:
-    store = store_of(settings)
+    store = store_of(settings, Path.cwd())
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
     with open_state(settings.state_store) as state:
-        status = BridgeStatuses(state.values, settings.scope).load()
+        status = BridgeStatuses(state.values, settings.monitored_scope).load()
     experiment_id = None if status is None or status.store != store.name else status.experiment_id
     return open_ui(store, ui_url=settings.mlflow_ui, experiment_id=experiment_id)
 
@@ -104,6 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--run", help="key of the run, instead of model and day")
     report.add_argument("--output", type=Path, required=True, help="HTML file to write")
     commands.add_parser("ui", help="serve MLflow's pages of the history")
+    doctor = commands.add_parser("doctor", help="say why nothing shows up in MLflow")
+    doctor.add_argument("--json", action="store_true", help="write JSON")
+    add_history_commands(commands)
     return parser
 
 

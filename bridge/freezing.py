@@ -15,7 +15,7 @@ from bridge.points import (
 )
 from bridge.runs import RunNaming, day_end_ms
 from bridge.slot_reader import SlotContent, SlotReader
-from bridge.windows import SECONDS_PER_DAY, Slot, slot_at, slots_between, slots_of_day
+from bridge.windows import SECONDS_PER_DAY, Slot, slots_between, slots_of_day
 from service.monitoring.counts import ModelVersion
 from service.monitoring.health import HealthPolicy, HealthStatus, judge
 from service.monitoring.history import History
@@ -59,7 +59,8 @@ class Freezer:
         first, last = span
         seconds = self.naming.window_seconds
         frozen = self.outbox.frozen_until()
-        start = slot_at(first, seconds).start if frozen is None else max(frozen, first - seconds)
+        # A tick at a boundary belongs to the window that ends there.
+        start = first - seconds if frozen is None else max(frozen, first - seconds)
         return slots_between(start, last - self.grace_seconds, seconds)
 
     def _freeze_slot(self, slot: Slot, now: float) -> None:
@@ -104,7 +105,8 @@ class Freezer:
                 change = change_of_version(self.outbox, self.naming, run, slot)
                 if change is not None:
                     self.outbox.freeze([change[0]], [change[1]], at=now)
-        self.outbox.freeze((), self._closings(slot, reader), at=now)
+        if closings := list(self._closings(slot, reader)):
+            self.outbox.freeze((), closings, at=now)
         self.sampled_windows.drop_before(slot.end)
 
     def _numbers(

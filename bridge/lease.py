@@ -9,6 +9,11 @@ LEASE_SECONDS = 10.0
 RENEWED_EVERY_SECONDS = 3.0
 
 
+def lease_name(scope: str) -> str:
+    """What the lease of a scope, such as ``instance:host1``, is called."""
+    return f"bridge:{scope}"
+
+
 class BridgeLease:
     """The lease of one scope, as one bridge holds it or does not."""
 
@@ -22,7 +27,7 @@ class BridgeLease:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leases = leases
-        self._name = f"bridge:{scope}"
+        self._name = lease_name(scope)
         self._holder = holder
         self._clock = clock
         self._monotonic = monotonic

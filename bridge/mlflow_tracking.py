@@ -4,31 +4,57 @@ MLflow's own retries are off: a call that fails is told of at once, and the outb
 """
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bridge.tracking import MODEL_FOLDER, RefusedError, RunGoneError, TrackingUnavailableError
+from sqlalchemy import URL, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from bridge.mlflow_schema import check_tables
+from bridge.tracking import (
+    MODEL_FOLDER,
+    Records,
+    RefusedError,
+    RunGoneError,
+    TrackingUnavailableError,
+)
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point, TrackedRun
 
 _TIMEOUT_SECONDS = 5
+# MLflow itself waits 20 s for a locked SQLite file, and then does what it was asked to.
+_DOUBT_SECONDS = 30.0
 # Read by MLflow when it is imported and at each call.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_TIMEOUT_SECONDS),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 os.environ.update(_ENVIRONMENT)
 
-from mlflow.entities import Metric, Param, RunTag, ViewType  # noqa: E402 - reads the variables above
+from mlflow.entities import (  # noqa: E402 - reads the variables above
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.db.utils import _initialize_tables  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 RUN_KEY_TAG, VERSION_TAG = "ctr.run_key", "ctr.version"
 _LONGEST_PARAM = 500
 _METRICS_PER_CALL = 1000
+_RUNS_PER_PAGE, _PAGES_LOOKED_AT = 1000, 5
+_LONGEST_NAME = 250
 _GONE = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
 _REASONS = {
@@ -41,8 +67,12 @@ _REASONS = {
 class MlflowTracking:
     """One experiment of one tracking store; implements :class:`bridge.tracking.Tracking`."""
 
-    def __init__(self, store: TrackingStore, experiment_name: str) -> None:
-        store.prepare()
+    def __init__(
+        self, store: TrackingStore, experiment_name: str, *, doubt_seconds: float = _DOUBT_SECONDS
+    ) -> None:
+        self._doubt_seconds = doubt_seconds
+        # A run that may still come into being must not be created again.
+        self._in_doubt_until: dict[str, float] = {}
         self._store = store
         self._experiment_name = experiment_name
         self._experiment_id: str | None = None
@@ -55,10 +85,11 @@ class MlflowTracking:
 
     def connect(self) -> str:
         """Find, restore or create the experiment; see the port."""
-        with _own_errors():
-            if self._client is None:
-                # The first contact with a new SQLite file creates its tables: seconds.
-                self._client = MlflowClient(tracking_uri=self._store.uri)
+        with self._own_errors():
+            if self._store.database is not None and not self._store.database.exists():
+                _create(self._store.database)
+            self._store.prepare()
+            self._client = self._opened()
             found = self._client.get_experiment_by_name(self._experiment_name)
             if found is None:
                 self._experiment_id = self._client.create_experiment(
@@ -70,10 +101,46 @@ class MlflowTracking:
                     self._client.restore_experiment(found.experiment_id)
         return f"{self._store.name}#{self._experiment_id}"
 
+    def look(self) -> Records:
+        """Say what is there, and change nothing.
+
+        Raises:
+            TrackingUnavailableError: The store does not answer.
+        """
+        with self._own_errors():
+            self._store.allow()
+            client = self._opened()
+            found = client.get_experiment_by_name(self._experiment_name)
+            if found is None:
+                return Records(None)
+            runs: list[Run] = []
+            token: str | None = None
+            for _ in range(_PAGES_LOOKED_AT):
+                page = client.search_runs(
+                    [found.experiment_id],
+                    filter_string=f"tags.`{RUN_KEY_TAG}` LIKE '%'",
+                    max_results=_RUNS_PER_PAGE,
+                    page_token=token,
+                )
+                runs += page
+                token = page.token
+                if not token:
+                    break
+        ids: dict[str, list[str]] = {}
+        for run in reversed(runs):
+            ids.setdefault(run.data.tags[RUN_KEY_TAG], []).append(run.info.run_id)
+        return Records(
+            experiment_id=found.experiment_id,
+            deleted=found.lifecycle_stage == "deleted",
+            runs=len(runs),
+            complete=not token,
+            doubled={key: several for key, several in ids.items() if len(several) > 1},
+        )
+
     def find_or_create(self, run: TrackedRun, parent_id: str | None) -> str:
         """Find a run by its key; of several the oldest; else create it; see the port."""
         client, experiment_id = self._connected()
-        with _own_errors():
+        with self._own_errors():
             found = client.search_runs(
                 [experiment_id],
                 filter_string=f"tags.`{RUN_KEY_TAG}` = '{run.key}'",
@@ -86,13 +153,20 @@ class MlflowTracking:
                 if info.lifecycle_stage == "deleted":
                     client.restore_run(info.run_id)
                 return str(info.run_id)
+            if time.monotonic() < self._in_doubt_until.get(run.key, 0.0):
+                raise TrackingUnavailableError(
+                    "whether a run was created is not known; it is looked for again", "in_doubt"
+                )
             parent = {} if parent_id is None else {"mlflow.parentRunId": parent_id}
+            # Until the answer is there: a creation that is not answered may happen later.
+            self._in_doubt_until[run.key] = time.monotonic() + self._doubt_seconds
             created = client.create_run(
                 experiment_id,
                 start_time=run.start_ms,
-                run_name=run.name,
+                run_name=run.name[:_LONGEST_NAME],
                 tags={**run.tags, **parent, RUN_KEY_TAG: run.key},
             )
+            del self._in_doubt_until[run.key]
             return str(created.info.run_id)
 
     def tell(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
@@ -100,7 +174,7 @@ class MlflowTracking:
         client, _ = self._connected()
         metrics = [Metric(p.name, p.value, p.timestamp_ms, p.step) for p in points]
         labels = [RunTag(name, value) for name, value in tags.items()]
-        with _own_errors(restore=(client, run_id)):
+        with self._own_errors(restore=(client, run_id)):
             if self._store.doubles_points:
                 metrics = _missing(client, run_id, metrics)
             for start in range(0, max(len(metrics), 1), _METRICS_PER_CALL):
@@ -114,20 +188,20 @@ class MlflowTracking:
     def tell_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Set parameters; see the port."""
         client, _ = self._connected()
-        with _own_errors(restore=(client, run_id)):
+        with self._own_errors(restore=(client, run_id)):
             named = [Param(name, value[:_LONGEST_PARAM]) for name, value in params.items()]
             client.log_batch(run_id, params=named, synchronous=True)
 
     def attach(self, run_id: str, file: Path, folder: str) -> None:
         """Store a file; see the port."""
         client, _ = self._connected()
-        with _own_errors(restore=(client, run_id)):
+        with self._own_errors(restore=(client, run_id)):
             client.log_artifact(run_id, str(file), folder)
 
     def register(self, run_id: str, model_name: str, version: str) -> None:
         """Make a version of a registered model; see the port."""
         client, _ = self._connected()
-        with _own_errors():
+        with self._own_errors():
             try:
                 client.create_registered_model(model_name)
             except MlflowException as error:
@@ -144,13 +218,54 @@ class MlflowTracking:
     def finish(self, run_id: str, end_ms: int) -> None:
         """Mark a run as finished; see the port."""
         client, _ = self._connected()
-        with _own_errors(restore=(client, run_id)):
+        with self._own_errors(restore=(client, run_id)):
             client.set_terminated(run_id, status="FINISHED", end_time=end_ms)
+
+    def _opened(self) -> MlflowClient:
+        if self._store.is_database:
+            check_tables(self._store)
+        return self._client or MlflowClient(tracking_uri=self._store.uri)
 
     def _connected(self) -> tuple[MlflowClient, str]:
         if self._client is None or self._experiment_id is None:
             raise TrackingUnavailableError("not connected yet", "unreachable")
         return self._client, self._experiment_id
+
+    @contextmanager
+    def _own_errors(self, restore: tuple[MlflowClient, str] | None = None) -> Iterator[None]:
+        try:
+            yield
+        except MlflowException as error:
+            message = self._said(error)
+            if restore is not None and "must be in the 'active' state" in message:
+                client, run_id = restore
+                with self._own_errors():
+                    client.restore_run(run_id)
+                raise TrackingUnavailableError(
+                    "a run had been deleted; it is restored", "run_deleted"
+                ) from error
+            if restore is not None and error.error_code in _GONE:
+                raise RunGoneError(message) from error
+            if restore is not None and error.error_code in _REFUSED:
+                raise RefusedError(message) from error
+            reason = _REASONS.get(error.error_code, "unreachable")
+            raise TrackingUnavailableError(message, reason) from error
+        except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+            raise TrackingUnavailableError(self._said(error), "unreachable") from error
+
+    def _said(self, error: Exception) -> str:
+        return " ".join(self._store.redacted(str(error)).split())[:500]
+
+
+def _create(database: Path) -> None:
+    """Create a SQLite database, all or nothing: MLflow cannot go on where it was cut short."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=database.parent, prefix=f".{database.name}-") as folder:
+        new = Path(folder) / database.name
+        engine = create_engine(URL.create("sqlite", database=str(new)), poolclass=NullPool)
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        if not database.exists():
+            new.rename(database)
 
 
 def _missing(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> list[Metric]:
@@ -164,26 +279,3 @@ def _missing(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> li
         if (metric.step, metric.timestamp) not in known[metric.key]:
             missing.append(metric)
     return missing
-
-
-@contextmanager
-def _own_errors(restore: tuple[MlflowClient, str] | None = None) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        message = " ".join(str(error).split())[:500]
-        if restore is not None and "must be in the 'active' state" in message:
-            client, run_id = restore
-            with _own_errors():
-                client.restore_run(run_id)
-            raise TrackingUnavailableError(
-                "a run had been deleted; it is restored", "run_deleted"
-            ) from error
-        if restore is not None and error.error_code in _GONE:
-            raise RunGoneError(message) from error
-        if restore is not None and error.error_code in _REFUSED:
-            raise RefusedError(message) from error
-        reason = _REASONS.get(error.error_code, "unreachable")
-        raise TrackingUnavailableError(message, reason) from error
-    except OSError as error:
-        raise TrackingUnavailableError(str(error), "unreachable") from error

@@ -20,7 +20,7 @@ from bridge.report import draw_in_own_process
 from bridge.runs import RunNaming
 from bridge.schedule import scheduler_of
 from bridge.sending import Sender
-from bridge.tracking_uri import TrackingStore, tracking_store
+from bridge.tracking_uri import TrackingStore, store_of
 from service import __version__
 from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.mlflow_links import experiment_link
@@ -47,26 +47,26 @@ class Bridge:
     def __init__(self, settings: Settings, store: TrackingStore, state: State) -> None:
         self._store = store
         self._window_seconds = settings.bridge_window
-        self._history = state.history(settings.scope)
-        self._outbox = state.outbox(settings.scope)
-        self._statuses = BridgeStatuses(state.values, settings.scope)
+        self._history = state.history(settings.monitored_scope)
+        self._outbox = state.outbox(settings.monitored_scope)
+        self._statuses = BridgeStatuses(state.values, settings.monitored_scope)
         self._ui_url = settings.mlflow_ui
         self._models_dir = settings.models_dir
         self._dropped = 0
         self.lease = BridgeLease(
             state.leases,
-            scope=settings.scope,
+            scope=settings.monitored_scope,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         )
         self._tracking = MlflowTracking(store, settings.mlflow_experiment_name)
         self._freezer = Freezer(
             history=self._history,
-            drift_samples=state.drift_samples(settings.scope),
-            sampled_windows=state.sampled_windows(settings.scope),
+            drift_samples=state.drift_samples(settings.monitored_scope),
+            sampled_windows=state.sampled_windows(settings.monitored_scope),
             samples_per_window=settings.samples_per_window,
             outbox=self._outbox,
             naming=RunNaming(
-                source=settings.scope,
+                source=settings.monitored_scope,
                 window_seconds=settings.bridge_window,
                 experiment=_experiment_name(settings),
                 service_version=__version__,
@@ -162,19 +162,6 @@ class Bridge:
         return min(found, default=None)
 
 
-def store_of(settings: Settings) -> TrackingStore:
-    """Work out where the history goes.
-
-    Raises:
-        UnusableTrackingUriError: It cannot go there.
-    """
-    return tracking_store(
-        settings.mlflow_tracking_uri,
-        Path.cwd(),
-        strict_files=settings.mlflow_file_store == "strict",
-    )
-
-
 @contextmanager
 def open_bridge(settings: Settings) -> Iterator[Bridge]:
     """Open the state and connect the parts; the lease is given back at the end.
@@ -183,7 +170,7 @@ def open_bridge(settings: Settings) -> Iterator[Bridge]:
         StateError: The state cannot be used.
         UnusableTrackingUriError: The history cannot go where it should.
     """
-    store = store_of(settings)
+    store = store_of(settings, Path.cwd())
     if store.warning:
         print(f"note: {store.warning}", file=sys.stderr, flush=True)
     with open_state(settings.state_store) as state:

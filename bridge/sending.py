@@ -144,11 +144,19 @@ class Sender:
         if known.run_id is not None:
             return known.run_id
         run: TrackedRun = known.run
-        parent_id = None if run.parent_key is None else self._run_id(run.parent_key, store)
-        run_id = self._tracking.find_or_create(run, parent_id)
+        run_id = self._tracking.find_or_create(run, self._parent_id(run, store))
         self._link_release(run, run_id, store)
         self._outbox.remember_run(run_key, store, run_id)
         return run_id
+
+    def _parent_id(self, run: TrackedRun, store: str) -> str | None:
+        if run.parent_key is None:
+            return None
+        try:
+            return self._run_id(run.parent_key, store)
+        except KeyError:
+            # Sent long ago and pruned; its child waited for too long to be shown in it.
+            return None
 
     def _link_release(self, run: TrackedRun, run_id: str, store: str) -> None:
         key = run.tags.get(RELEASE_KEY_TAG)

@@ -43,8 +43,10 @@ class SlotReader:
         if not rows:
             return None
         before = self._history.at_boundary(slot.start)
-        if before is not None:
-            rows.insert(0, _beginning(before, rows[0]))
+        if before is not None and before.epoch == rows[0].epoch:
+            rows.insert(0, before)
+        elif before is not None or rows[0].epoch >= slot.start:
+            rows.insert(0, _beginning(rows[0]))
         window = window_over(rows)
         return SlotContent(window=window, last=rows[-1], by_version=_by_version(window))
 
@@ -55,10 +57,8 @@ class SlotReader:
         return counts_by_model(window_over(rows).increases)
 
 
-def _beginning(before: Snapshot, first: Snapshot) -> Snapshot:
-    """Where the slot begins: with the new life, if the old one ended before the slot."""
-    if before.epoch == first.epoch:
-        return before
+def _beginning(first: Snapshot) -> Snapshot:
+    """Where a life began; its stored beginning may have been thinned away."""
     return Snapshot(at=first.epoch, epoch=first.epoch, counters={}, gauges={})
 
 

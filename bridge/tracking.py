@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from service.monitoring.tracking import Point, TrackedRun
 
@@ -29,6 +29,20 @@ class RunGoneError(TrackingError):
 
 class RefusedError(TrackingError):
     """What was told is refused and will be refused again."""
+
+
+class Records(NamedTuple):
+    """What is there of an experiment."""
+
+    experiment_id: str | None
+    """None where there is no such experiment."""
+    deleted: bool = False
+    runs: int = 0
+    """Those with a run key."""
+    complete: bool = True
+    """Whether all runs were looked at, not only the newest."""
+    doubled: Mapping[str, Sequence[str]] = {}
+    """Keys with several runs, and their ids, the oldest first."""
 
 
 class Tracking(Protocol):

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from bridge.mlflow_schema import check_tables
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.mlflow_links import experiment_link
 
@@ -23,20 +24,27 @@ def open_ui(store: TrackingStore, *, ui_url: str, experiment_id: str | None) -> 
         store: Where the history goes.
         ui_url: Where it is to be seen.
         experiment_id: Of the history; None while nothing was written.
+
+    Raises:
+        TrackingUnavailableError: A database does not answer, or is another MLflow's: the server
+            would change its tables without asking.
     """
     link = ui_url if experiment_id is None else experiment_link(ui_url, experiment_id)
     print(f"the history in MLflow: {link}", flush=True)
-    if urlsplit(store.uri).scheme in {"http", "https"}:
+    if store.is_server:
         return 0
+    if store.is_database and (store.database is None or store.database.exists()):
+        check_tables(store)
     store.prepare()
     address = urlsplit(ui_url)
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
         *("--host", address.hostname or "127.0.0.1", "--port", str(address.port or 5000)),
-        *("--backend-store-uri", store.uri),
     ]
     if store.artifact_location is not None:
         command += ["--default-artifact-root", store.artifact_location]
     with suppress(KeyboardInterrupt):
-        return subprocess.call(command, env={**os.environ, **_LEAN})  # noqa: S603 - our own words
+        # Not among the arguments, which everybody on the host can read: it may hold a password.
+        given = {"MLFLOW_BACKEND_STORE_URI": store.uri}
+        return subprocess.call(command, env={**os.environ, **_LEAN, **given})  # noqa: S603 - our own words
     return 0

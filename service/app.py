@@ -18,7 +18,6 @@ from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
 from service.monitoring.counts import ModelVersion
-from service.monitoring.monitor import Monitor
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.model import ModelBundle
@@ -26,20 +25,17 @@ from service.prediction.model_folder import load_models
 from service.prediction.prediction_id import signing_key
 from service.prediction.predictor import Predictor, Served
 from service.sampling import Sampling
+from service.scopes import ScopeParts
 from service.settings import Settings
 from service.sources.active_baselines import ActiveBaselines
-from service.sources.drift_watch import DriftWatch
-from service.sources.local import LocalSource
-from service.sources.verdicts import StoredVerdicts
 from service.state.bridge_statuses import BridgeStatuses
-from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.judgements import JudgementGauges
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
 from service.telemetry.reservoir import Reservoir
-from service.ticker import Ticker, TickJob
+from service.ticker import Ticker
 from service.worker_process import end_with_parent, favour_event_loop
 
 
@@ -82,67 +78,34 @@ def create_app(
     )
 
     registry = registry_of(metrics)
-    history = state.history(settings.scope)
-    source = LocalSource(registry, history)
-    verdicts = StoredVerdicts(state.values, settings.scope)
     baselines = ActiveBaselines(
         {name: bundle.baseline for name, bundle in bundles.items()}, state.baselines
-    )
-    sampled_windows = state.sampled_windows(settings.scope)
-    drift_samples = state.drift_samples(settings.scope)
-    drift = DriftWatch(
-        values=state.values,
-        samples=drift_samples,
-        scope=settings.scope,
-        source=source,
-        baselines=baselines,
-        materiality=settings.materiality,
-        thresholds=settings.drift_thresholds,
-    )
-    bridge_statuses = BridgeStatuses(state.values, settings.scope)
-    monitor = Monitor(
-        source=source,
-        verdicts=verdicts,
-        policy=settings.health_policy,
-        health_window_seconds=settings.health_window,
-        drift=drift,
-        bridge=bridge_statuses if settings.bridge_enabled else None,
-    )
-
-    def housekeeping(now: float) -> None:
-        history.thin(now, history_seconds=settings.history)
-        drift_samples.thin(now, history_seconds=settings.history)
-        sampled_windows.drop_before(now - KEPT_SECONDS)
-
-    job = TickJob(
-        drift=drift,
-        source=source,
-        history=history,
-        monitor=monitor,
-        verdicts=verdicts,
-        leases=state.leases,
-        lease=f"ticker:{settings.scope}",
-        holder=files.worker,
-        interval_seconds=settings.snapshot_interval,
-        housekeeping=housekeeping,
     )
     gauges = JudgementGauges(files)
     sampling = Sampling(
         reservoirs=[model.reservoir for model in served.values()],
-        store=sampled_windows,
+        store=state.sampled_windows(settings.monitored_scope),
         worker=files.worker,
     )
-    ticker = Ticker(job=job, gauges=gauges, baselines=baselines, sampling=sampling)
+    parts = ScopeParts(settings=settings, state=state, baselines=baselines, holder=files.worker)
+    scopes, jobs = parts.build(registry)
+    tickers = [
+        Ticker(job=job, gauges=gauges, baselines=baselines, sampling=sampling if i == 0 else None)
+        for i, job in enumerate(jobs)
+    ]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         favour_event_loop()
-        ticking = asyncio.create_task(ticker.run())
+        ticking = [asyncio.create_task(ticker.run()) for ticker in tickers]
         yield
-        ticking.cancel()
-        with suppress(asyncio.CancelledError):
-            await ticking
-        await asyncio.to_thread(ticker.stop)
+        for task in ticking:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        for ticker in tickers:
+            await asyncio.to_thread(ticker.stop)
+        parts.close()
         state.close()
         files.close()
 
@@ -159,8 +122,7 @@ def create_app(
     )
     app.include_router(
         monitoring_router(
-            monitor=monitor,
-            source=source,
+            scopes=scopes,
             baselines=baselines,
             gauges=gauges,
             history_seconds=settings.history,
@@ -168,11 +130,11 @@ def create_app(
             rehearsal=settings.faults,
         )
     )
-    app.include_router(drift_router(drift, baselines, history_seconds=settings.history))
+    app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
     app.include_router(
         mlflow_router(
-            statuses=bridge_statuses,
-            outbox=state.outbox(settings.scope),
+            statuses=BridgeStatuses(state.values, settings.monitored_scope),
+            outbox=state.outbox(settings.monitored_scope),
             ui_url=settings.mlflow_ui,
         )
     )

@@ -5,14 +5,13 @@ Of recorded ticks in files, or of the service's own history.
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.drift.budget import LOG_THRESHOLD
@@ -27,7 +26,7 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.recorded_ticks import recorded_ticks
 from service.state.errors import StateError
 from service.state.store import open_state
-from service.tick_files import UnusableTicksError, read_ticks
+from service.tick_files import UnusableTicksError, read_both
 
 _CANNOT_REPLAY = (InvalidSettingsError, ModelFolderError, StateError, UnusableTicksError)
 
@@ -79,10 +78,9 @@ def replay(
 
 
 def _replay_files(reference: Path, ticks: Path, materiality: float) -> Evidence:
-    good, seen = read_ticks(reference), read_ticks(ticks)
-    for mine, theirs in ((seen.predictions, good.predictions), (seen.latency, good.latency)):
-        if not np.array_equal(mine.bounds, theirs.bounds):
-            raise UnusableTicksError(f"{ticks} has other bucket bounds than {reference}")
+    good, seen = read_both(reference, ticks)
+    if seen.time[0] < good.time[-1]:
+        _note(f"note: {ticks} begins at {_iso(seen.time[0])}, before {reference} ends")
     try:
         baseline = baseline_from_ticks(
             good,
@@ -91,6 +89,11 @@ def _replay_files(reference: Path, ticks: Path, materiality: float) -> Evidence:
             created_at=datetime.fromtimestamp(float(good.time[-1]), tz=UTC),
             created_by="replay",
         )
+        if baseline.prediction_wander is None:
+            _note(
+                f"commissioning: {reference} has too few ticks to tell how much means wander, "
+                "so only gross changes are found; give a day or more"
+            )
         return replay(baseline, seen, materiality=materiality)
     except ValueError as error:
         raise UnusableTicksError(f"{reference}: {error}") from error
@@ -134,6 +137,7 @@ def summary_of(evidence: Evidence) -> dict[str, Any]:
                 "type": alarm.kind,
                 "channel": alarm.channel,
                 "log_evidence": alarm.log_evidence,
+                "log_evidence_threshold": alarm.log_evidence_threshold,
                 "since": alarm.since,
                 "renamed": alarm.renamed,
             }
@@ -152,8 +156,15 @@ def _print(evidence: Evidence, *, as_json: bool) -> None:
     most = summary["max_log_evidence"]
     print(f"{summary['ticks']} ticks, evidence at most {most:.2f} of {LOG_THRESHOLD:.2f}")
     for alarm in summary["alarms"]:
-        at = datetime.fromtimestamp(alarm["time"], tz=UTC).isoformat(timespec="seconds")
-        print(f"{at}  {alarm['type']}  ({alarm['channel']})")
+        print(f"{_iso(alarm['time'])}  {alarm['type']}  ({alarm['channel']})")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _iso(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds, tz=UTC).isoformat(timespec="seconds")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,9 +193,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("give a share of 0 up to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; give one of 0 up to 1, as 0.02")
     return value
 
 

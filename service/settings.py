@@ -15,6 +15,7 @@ from service.monitoring.health import HealthPolicy
 from service.monitoring.objectives import AVERAGE_LATENCY, ERROR_RATE, HEALTH_WINDOW, MIN_REQUESTS
 
 PREFIX = "CTR_"
+FLEET_SCOPE = "fleet"
 _OF_MLFLOW = ("mlflow_tracking_uri", "mlflow_experiment_name")
 """Settings that bear MLflow's own names."""
 _MLFLOW_UI = "http://127.0.0.1:5000"
@@ -86,6 +87,14 @@ class Settings(BaseModel):
     """Ratio of variances from which it is severe; its inverse below."""
     drift_latency_z: Annotated[float, Field(gt=0)] = 2.0
     """z of the mean latency over the window from which it counts as an anomaly."""
+    monitoring_source: Literal["local", "prometheus"] = "local"
+    """Whether this host's counters are monitored, or the fleet's through Prometheus."""
+    prometheus_url: str | None = None
+    """Prometheus, or what speaks its HTTP API, for a fleet; such as ``http://127.0.0.1:9090``."""
+    prometheus_selector: Annotated[str, Field(pattern=r"^\{.*\}$")] = '{job="ctr"}'
+    """Which targets of Prometheus are the fleet."""
+    scrape_interval: Annotated[int, Field(ge=1, le=60)] = 5
+    """Seconds between two scrapes of an instance; divides a minute."""
     bridge_enabled: bool = True
     """Whether the service starts the bridge to MLflow beside it."""
     bridge_window: Annotated[int, Field(ge=1, le=3600)] = 300
@@ -103,7 +112,7 @@ class Settings(BaseModel):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Largest batch that is read; other bodies may have 64 KiB."""
 
-    @field_validator("snapshot_interval")
+    @field_validator("snapshot_interval", "scrape_interval")
     @classmethod
     def _divides_a_minute(cls, seconds: int) -> int:
         if 60 % seconds:
@@ -123,6 +132,12 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _a_fleet_has_a_prometheus(self) -> Self:
+        if self.monitoring_source == "prometheus" and not self.prometheus_url:
+            raise ValueError("CTR_PROMETHEUS_URL: a fleet needs it, such as http://127.0.0.1:9090")
+        return self
+
+    @model_validator(mode="after")
     def _faults_only_on_loopback(self) -> Self:
         if self.faults and not _is_loopback(self.host):
             raise ValueError(f"CTR_FAULTS is for rehearsals on 127.0.0.1, not on {self.host}")
@@ -132,6 +147,16 @@ class Settings(BaseModel):
     def scope(self) -> str:
         """Whose snapshots, leases and verdicts are meant in a shared state store."""
         return f"instance:{self.instance}"
+
+    @property
+    def monitored_scope(self) -> str:
+        """Whose drift is judged and whose history goes to MLflow."""
+        return self.scope if self.monitoring_source == "local" else FLEET_SCOPE
+
+    @property
+    def fleet_interval(self) -> int:
+        """Seconds between two snapshots of the fleet."""
+        return max(self.snapshot_interval, self.scrape_interval)
 
     @property
     def state_store(self) -> str | Path:

@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from service.monitoring.drift.ticks import TICK_SECONDS
-from service.monitoring.history import History
+from service.monitoring.history import Tick
 from service.monitoring.monitor import HealthReport, Monitor
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftSight, DriftWatch
-from service.sources.local import LocalSource
+from service.sources.errors import SourceUnavailableError
 from service.sources.verdicts import StoredVerdicts
+from service.state.baselines import BaselineRevision
 from service.state.errors import StateError
 from service.state.leases import Leases
 from service.telemetry.judgements import JudgementGauges
@@ -36,18 +37,20 @@ _LOGGER = logging.getLogger(__name__)
 class Judgement:
     """What one tick concluded."""
 
-    health: HealthReport
+    health: HealthReport | None
+    """None where another scope is judged."""
     drift: Sequence[DriftSight]
     """Of every model, at a tick of drift detection; else empty."""
+    stored_at: float | None
+    """When the newest snapshot was taken, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickJob:
     """The work of one tick; it blocks, and does nothing without the lease."""
 
-    source: LocalSource
-    history: History
-    monitor: Monitor
+    collect: Callable[[float], Sequence[Tick]]
+    """Takes and stores the snapshots that are due at a boundary; gives them, oldest first."""
     verdicts: StoredVerdicts
     leases: Leases
     lease: str
@@ -56,30 +59,46 @@ class TickJob:
     interval_seconds: float
     housekeeping: Callable[[float], None]
     """Drops what no window needs any more; told the present in Unix seconds, once a minute."""
+    monitor: Monitor | None
+    """Judges health; None where another scope is judged."""
     drift: DriftWatch | None = None
     """Judges drift at every tick of its own."""
+    shared: bool = False
+    """Whether those without the lease show what its holder concluded."""
+    clock: Callable[[], float] = time.time
 
     def __call__(self, boundary: float) -> Judgement | None:
-        """Do the work of the tick at ``boundary``, in Unix seconds; None without the lease.
+        """Do the work of the tick at ``boundary``, in Unix seconds.
+
+        Returns:
+            None without the lease, unless the judgement is shared.
 
         Raises:
             StateUnavailableError: The state store does not answer; the next tick tries again.
+            SourceUnavailableError: The counters cannot be read; the next tick tries again.
         """
-        now = self.source.snapshot()
         ttl = LEASE_TICKS * self.interval_seconds
-        if not self.leases.acquire_or_renew(self.lease, self.holder, now.at, ttl):
-            return None
-        self.history.append(boundary, now)
-        drift = (
-            self.drift.advance(now)
-            if self.drift is not None and boundary % TICK_SECONDS == 0
-            else []
-        )
-        report = self.monitor.health_at(now)
-        self.verdicts.remember(report.models)
+        if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
+            return self._shared() if self.shared else None
+        sights: Sequence[DriftSight] = []
+        ticks = self.collect(boundary)
+        for row in ticks:
+            if self.drift is not None and row.tick % TICK_SECONDS == 0:
+                sights = self.drift.advance(row.snapshot)
         if boundary % _SECONDS_PER_MINUTE == 0:
-            self.housekeeping(now.at)
-        return Judgement(health=report, drift=drift)
+            self.housekeeping(self.clock())
+        if not ticks:
+            return None
+        newest = ticks[-1].snapshot
+        report = None if self.monitor is None else self.monitor.health_at(newest)
+        if report is not None:
+            self.verdicts.remember(report.models)
+        return Judgement(health=report, drift=sights, stored_at=newest.at)
+
+    def _shared(self) -> Judgement:
+        report = None if self.monitor is None else self.monitor.health()
+        sights = [] if self.drift is None else self.drift.sights()
+        return Judgement(health=report, drift=sights, stored_at=None)
 
     def stop(self) -> None:
         """Let another worker take over at once."""
@@ -95,7 +114,7 @@ class Ticker:
         job: TickJob,
         gauges: JudgementGauges,
         baselines: ActiveBaselines,
-        sampling: Sampling,
+        sampling: Sampling | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._job = job
@@ -110,9 +129,10 @@ class Ticker:
     def stop(self) -> None:
         """Finish the tick that is running, then let another worker take over at once; blocks."""
         self._thread.shutdown()
-        self._sampling.collect_rest()
         with suppress(StateError):
-            self._sampling.store()
+            if self._sampling is not None:
+                self._sampling.collect_rest()
+                self._sampling.store()
             self._job.stop()
 
     async def run(self) -> None:
@@ -129,27 +149,18 @@ class Ticker:
     async def _run_one(self, boundary: float) -> None:
         try:
             loop = asyncio.get_running_loop()
-            self._sampling.collect(self._clock())
-            await loop.run_in_executor(self._thread, self._sampling.store)
+            if self._sampling is not None:
+                self._sampling.collect(self._clock())
+                await loop.run_in_executor(self._thread, self._sampling.store)
             judgement = await loop.run_in_executor(self._thread, self._job, boundary)
             if judgement is not None:
                 active = await loop.run_in_executor(self._thread, self._baselines.all)
                 # Back on the loop: the metrics files have one writer.
-                for model in judgement.health.models:
-                    self._gauges.show_health(model.model_name, model.status)
-                for sight in judgement.drift:
-                    self._gauges.show_drift(
-                        sight.report.model_name,
-                        sight.version,
-                        log_evidence=sight.log_evidence,
-                        standing=[drift.kind for drift in sight.report.drifts],
-                    )
-                for revision in active:
-                    self._gauges.show_baseline(revision.baseline)
-                if judgement.health.bridge is not None:
-                    self._gauges.show_bridge(judgement.health.bridge)
-                self._gauges.show_snapshot_stored(judgement.health.window.end)
-                self._gauges.flush()
+                self._show(judgement, active)
+        except SourceUnavailableError as problem:
+            if not self._failing:
+                _LOGGER.warning("the history stands still; predictions go on: %s", problem)
+            self._failing = True
         except Exception:
             # Whatever fails, the clock goes on. Once a streak: an hour is one line, not 720.
             if not self._failing:
@@ -159,3 +170,23 @@ class Ticker:
             if self._failing:
                 _LOGGER.warning("the history goes on")
             self._failing = False
+
+    def _show(self, judgement: Judgement, active: Sequence[BaselineRevision]) -> None:
+        health = judgement.health
+        if health is not None:
+            for model in health.models:
+                self._gauges.show_health(model.model_name, model.status)
+            if health.bridge is not None:
+                self._gauges.show_bridge(health.bridge)
+        for sight in judgement.drift:
+            self._gauges.show_drift(
+                sight.report.model_name,
+                sight.version,
+                log_evidence=sight.log_evidence,
+                standing=[drift.kind for drift in sight.report.drifts],
+            )
+        for revision in active:
+            self._gauges.show_baseline(revision.baseline)
+        if judgement.stored_at is not None:
+            self._gauges.show_snapshot_stored(judgement.stored_at)
+        self._gauges.flush()

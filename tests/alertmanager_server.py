@@ -1,7 +1,6 @@
 """A real Alertmanager, and a webhook that keeps what it is told."""
 
 import json
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from prometheus_server import STARTED_WITHIN_SECONDS, wait_until
+from prometheus_server import STARTED_WITHIN_SECONDS, free_port, wait_until
 
 from deploy.alerting.yaml_text import yaml_text
 
@@ -65,8 +64,7 @@ def running_alertmanager(
     """Start it alone, without a cluster."""
     path = folder / "alertmanager.yml"
     path.write_text(yaml_text(config))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [
         binary,
         f"--config.file={path}",

@@ -1,6 +1,6 @@
 """Traffic for drift tests: scores and latencies drawn one by one, then added up by tick."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
 from service.monitoring.drift.from_ticks import baseline_from_ticks
+from service.monitoring.drift.reference import QuantityReference, Reference
 from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats, Ticks
 
 MIDNIGHT = 1_700_006_400.0
@@ -91,6 +92,21 @@ def captured(ticks: Ticks) -> Baseline:
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         created_by="test",
     )
+
+
+def without_wander(reference: Reference) -> Reference:
+    """Hold the means to stand still exactly, as an endless reference would tell."""
+    latency = reference.latency
+    return replace(
+        reference,
+        predictions=_still(reference.predictions),
+        latency=None if latency is None else _still(latency),
+    )
+
+
+def _still(quantity: QuantityReference) -> QuantityReference:
+    wander = replace(quantity.wander, variance=np.zeros(quantity.course.channels))
+    return replace(quantity, wander=wander)
 
 
 def four_numbers() -> Baseline:

@@ -1,5 +1,6 @@
 """A real Prometheus that scrapes the service."""
 
+import json
 import socket
 import subprocess
 import time
@@ -19,6 +20,11 @@ class Prometheus:
     """A running server."""
 
     client: httpx.Client
+    folder: Path
+
+    def scrape(self, targets: list[str]) -> None:
+        """Scrape these from now on."""
+        _name_targets(self.folder, targets)
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
         """Evaluate an expression; at present where no time is given, in Unix seconds."""
@@ -42,24 +48,35 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
         time.sleep(0.05)
 
 
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
 @contextmanager
-def scraping_prometheus(binary: str, folder: Path, targets: list[str]) -> Iterator[Prometheus]:
-    """Start Prometheus with an interval of one second."""
+def scraping_prometheus(
+    binary: str, folder: Path, targets: list[str], *, port: int | None = None
+) -> Iterator[Prometheus]:
+    """Start Prometheus with an interval of one second; again in the same folder it goes on."""
     config = folder / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 1s}\n"
         "scrape_configs:\n"
-        f"  - {{job_name: ctr, static_configs: [{{targets: {targets}}}]}}\n"
+        f"  - {{job_name: ctr, file_sd_configs: [{{files: ['{folder / 'targets.json'}']}}]}}\n"
     )
-    with running_prometheus(binary, config) as prometheus:
+    _name_targets(folder, targets)
+    with running_prometheus(binary, config, port=port) as prometheus:
         yield prometheus
 
 
 @contextmanager
-def running_prometheus(binary: str, config: Path) -> Iterator[Prometheus]:
+def running_prometheus(
+    binary: str, config: Path, *, port: int | None = None
+) -> Iterator[Prometheus]:
     """Start Prometheus; its data go beside its configuration."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{port or free_port()}"
     command = [
         binary,
         f"--config.file={config}",
@@ -67,17 +84,23 @@ def running_prometheus(binary: str, config: Path) -> Iterator[Prometheus]:
         f"--web.listen-address={address}",
         "--log.level=error",
     ]
-    process = subprocess.Popen(command)
-    try:
-        with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
-            prometheus = Prometheus(client)
+    with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
+        prometheus = Prometheus(client, config.parent)
+        process = subprocess.Popen(command)
+        try:
             wait_until(
                 lambda: _ready(client), seconds=STARTED_WITHIN_SECONDS, what="Prometheus starts"
             )
             yield prometheus
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _name_targets(folder: Path, targets: list[str]) -> None:
+    new = folder / "targets.new"
+    new.write_text(json.dumps([{"targets": targets}]))
+    new.rename(folder / "targets.json")
 
 
 def _ready(client: httpx.Client) -> bool:

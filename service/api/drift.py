@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Query
 from service.api.drift_schemas import DriftHistoryBody, DriftReportBody
 from service.api.durations import window_of
 from service.api.errors import documented
+from service.api.scopes import ScopeQuery, Scopes
 from service.monitoring.drift.sample import thinned
 from service.prediction.predictor import UnknownModelError
 from service.sources.active_baselines import ActiveBaselines
-from service.sources.drift_watch import DriftWatch
 
 _ERRORS = documented(
     HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
@@ -22,7 +22,7 @@ ModelPath = Annotated[str, Path(max_length=64)]
 
 
 def drift_router(
-    drift: DriftWatch, baselines: ActiveBaselines, *, history_seconds: float
+    scopes: Scopes, baselines: ActiveBaselines, *, history_seconds: float
 ) -> APIRouter:
     """Endpoints under `/monitoring/drift`."""
     router = APIRouter(prefix="/monitoring/drift", tags=["Monitoring"], responses=_ERRORS)
@@ -34,9 +34,10 @@ def drift_router(
         return model
 
     @router.get("/{model_name}")
-    def drift_of(model_name: ModelPath) -> DriftReportBody:
+    def drift_of(model_name: ModelPath, scope: ScopeQuery = None) -> DriftReportBody:
         """Tell whether the model has drifted from its baseline, with what evidence, since when."""
-        return DriftReportBody.of(drift.report(known(model_name)))
+        answering, drift = scopes.drift(scope)
+        return DriftReportBody.of(drift.report(known(model_name)), answering.name)
 
     @router.get("/{model_name}/history")
     def history_of(
@@ -47,8 +48,10 @@ def drift_router(
         points: Annotated[
             int, Query(ge=1, le=2000, description="At most so many; peaks of evidence stay.")
         ] = 500,
+        scope: ScopeQuery = None,
     ) -> DriftHistoryBody:
         """Give evidence and effect sizes over time."""
+        _, drift = scopes.drift(scope)
         seconds = window_of(window, longest_seconds=history_seconds)
         samples = drift.samples(known(model_name), seconds)
         return DriftHistoryBody.of(model_name, thinned(samples, points))

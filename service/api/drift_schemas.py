@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field
 
 from service.api.monitoring_schemas import utc
+from service.api.scopes import ScopeBody, ScopeName, staleness
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.report import Drift, DriftReport, DriftStatus, Effects, Severity
@@ -85,7 +86,7 @@ class EffectsBody(BaseModel):
         return cls.model_validate(asdict(effects))
 
 
-class DriftReportBody(BaseModel):
+class DriftReportBody(ScopeBody):
     """The drift of one model."""
 
     drift_detected: bool
@@ -105,10 +106,9 @@ class DriftReportBody(BaseModel):
     observations: Annotated[int, Field(description="Predictions in the window.")]
     window_start: datetime
     window_end: datetime
-    scope: Literal["instance"] = "instance"
 
     @classmethod
-    def of(cls, report: DriftReport) -> Self:
+    def of(cls, report: DriftReport, scope: ScopeName) -> Self:
         """Map the core's value."""
         predictions, durations = report.counts.predictions, report.counts.durations
         return cls(
@@ -129,6 +129,9 @@ class DriftReportBody(BaseModel):
             observations=report.observations,
             window_start=utc(report.window.start),
             window_end=utc(report.window.end),
+            scope=scope,
+            replicas_seen=report.window.instances,
+            staleness_seconds=staleness(report.window.end),
         )
 
 

@@ -12,6 +12,7 @@ from service.api.schemas import FieldProblem, Problem
 from service.monitoring.capture import UnusableTrafficError
 from service.monitoring.catalogue import Rejection
 from service.prediction.predictor import ModelFailedError, UnknownModelError
+from service.sources.errors import SourceUnavailableError
 from service.state.errors import StateError
 from service.telemetry.recorder import Recorder
 
@@ -84,7 +85,8 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
         return problem(HTTPStatus.CONFLICT, str(error))
 
     @app.exception_handler(StateError)
-    async def _state(_: Request, error: StateError) -> Response:
+    @app.exception_handler(SourceUnavailableError)
+    async def _unavailable(_: Request, error: StateError | SourceUnavailableError) -> Response:
         return problem(
             HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": _RETRY_SECONDS}
         )

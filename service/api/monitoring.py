@@ -21,13 +21,12 @@ from service.api.monitoring_schemas import (
     StatisticsBody,
     StoredBaselineBody,
 )
+from service.api.scopes import ScopeQuery, Scopes
 from service.monitoring.baseline import Baseline
 from service.monitoring.capture import capture
-from service.monitoring.monitor import Monitor
 from service.monitoring.statistics import MILLISECONDS
 from service.prediction.predictor import UnknownModelError
 from service.sources.active_baselines import ActiveBaselines
-from service.sources.local import LocalSource
 from service.telemetry.judgements import JudgementGauges
 
 _ERRORS = documented(
@@ -43,8 +42,7 @@ ModelPath = Annotated[str, Path(max_length=64)]
 
 def monitoring_router(
     *,
-    monitor: Monitor,
-    source: LocalSource,
+    scopes: Scopes,
     baselines: ActiveBaselines,
     gauges: JudgementGauges,
     history_seconds: float,
@@ -65,9 +63,10 @@ def monitoring_router(
         return StoredBaselineBody.of(stored)
 
     @router.get("/health")
-    def health() -> HealthBody:
+    def health(scope: ScopeQuery = None) -> HealthBody:
         """Give the health of the service and of every model."""
-        return HealthBody.of(monitor.health(), rehearsal)
+        answering = scopes.of(scope)
+        return HealthBody.of(answering.monitor.health(), rehearsal, answering.name)
 
     @router.get("/stats")
     def stats(
@@ -75,12 +74,14 @@ def monitoring_router(
         window: Annotated[
             str, Query(description="`all`, or a duration such as 90, 300s, 15m, 1h, 7d.")
         ] = EVERYTHING,
+        scope: ScopeQuery = None,
     ) -> StatisticsBody | AllStatisticsBody:
         """Give the statistics of one model, or of all."""
         seconds = None if window == EVERYTHING else window_seconds(window)
+        answering = scopes.of(scope)
         found = {
-            statistics.model_name: StatisticsBody.of(statistics)
-            for statistics in monitor.statistics(seconds)
+            statistics.model_name: StatisticsBody.of(statistics, answering.name)
+            for statistics in answering.monitor.statistics(seconds)
         }
         if model_name is None:
             return AllStatisticsBody(models=found)
@@ -118,6 +119,7 @@ def monitoring_router(
         model_name: ModelPath,
         window: Annotated[str, Query(description="How far back, such as 1h or 7d.")],
         body: Annotated[CaptureBody | None, Body()] = None,
+        scope: ScopeQuery = None,
     ) -> StoredBaselineBody:
         """Take the baseline from the traffic of a window that ends now."""
         model = _known(model_name, baselines.models)
@@ -125,6 +127,7 @@ def monitoring_router(
             raise HTTPException(
                 HTTPStatus.CONFLICT, f"faults are being injected ({rehearsal}): not a reference"
             )
+        source = scopes.of(scope).source
         windows = await run_in_threadpool(source.hourly_windows, window_seconds(window))
         # On a thread: a week of minutes takes seconds to read.
         baseline = await run_in_threadpool(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.api.scopes import ScopeBody, ScopeName, staleness
 from service.monitoring.health import Check, CheckStatus, HealthStatus, ModelHealth
 from service.monitoring.monitor import HealthReport
 from service.monitoring.statistics import MILLISECONDS, PERCENT, ModelStatistics
@@ -20,7 +21,7 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
-class StatisticsBody(BaseModel):
+class StatisticsBody(ScopeBody):
     """Statistics of one model; null stands for "there is no such number"."""
 
     model_name: str
@@ -44,10 +45,9 @@ class StatisticsBody(BaseModel):
     window_start: datetime
     window_end: datetime
     last_updated: datetime
-    scope: Literal["instance"] = "instance"
 
     @classmethod
-    def of(cls, statistics: ModelStatistics) -> Self:
+    def of(cls, statistics: ModelStatistics, scope: ScopeName) -> Self:
         """Map the core's value."""
         fields = {
             name: getattr(statistics, name)
@@ -55,7 +55,13 @@ class StatisticsBody(BaseModel):
             if hasattr(statistics, name)
         }
         start, end = utc(statistics.window_start), utc(statistics.window_end)
-        return cls(**fields | {"window_start": start, "window_end": end, "last_updated": end})
+        fields |= {"window_start": start, "window_end": end, "last_updated": end}
+        fields |= {
+            "scope": scope,
+            "replicas_seen": statistics.instances,
+            "staleness_seconds": staleness(statistics.window_end),
+        }
+        return cls.model_validate(fields)
 
 
 class AllStatisticsBody(BaseModel):
@@ -118,7 +124,7 @@ class ModelHealthBody(BaseModel):
         )
 
 
-class HealthBody(BaseModel):
+class HealthBody(ScopeBody):
     """Health of all models; a sick model is still an answer with status 200."""
 
     status: HealthStatus
@@ -130,10 +136,9 @@ class HealthBody(BaseModel):
     rehearsal: Annotated[
         str | None, Field(description="Faults that are injected on purpose (CTR_FAULTS).")
     ]
-    scope: Literal["instance"] = "instance"
 
     @classmethod
-    def of(cls, report: HealthReport, rehearsal: str) -> Self:
+    def of(cls, report: HealthReport, rehearsal: str, scope: ScopeName) -> Self:
         """Map the core's value."""
         return cls(
             status=report.status,
@@ -145,6 +150,9 @@ class HealthBody(BaseModel):
             window_start=utc(report.window.start),
             window_end=utc(report.window.end),
             rehearsal=rehearsal or None,
+            scope=scope,
+            replicas_seen=report.window.instances,
+            staleness_seconds=staleness(report.window.end),
         )
 
 

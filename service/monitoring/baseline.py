@@ -217,15 +217,19 @@ def _wander_to_json(wander: Wander | None) -> dict[str, Any] | None:
         "autocovariances": wander.autocovariances.tolist(),
         "errors": wander.errors.tolist(),
         "ticks": wander.ticks,
+        "by_part": None if wander.by_part is None else wander.by_part.tolist(),
     }
 
 
 def _wander_from_json(content: dict[str, Any] | None) -> Wander | None:
     if content is None:
         return None
+    # Absent from baselines that were stored before parts of the day were told apart.
+    by_part = content.get("by_part")
     return Wander(
         lag_seconds=np.array(content["lag_seconds"], dtype=np.float64),
         autocovariances=np.array(content["autocovariances"], dtype=np.float64),
         errors=np.array(content["errors"], dtype=np.float64),
         ticks=content["ticks"],
+        by_part=None if by_part is None else np.array(by_part, dtype=np.float64),
     )

@@ -7,6 +7,9 @@ from typing import Self
 
 from service.monitoring.objectives import BRIDGE_LATE, BRIDGE_SILENT
 
+SILENT_AFTER_SECONDS = BRIDGE_SILENT.limit
+LATE_AFTER_SECONDS = BRIDGE_LATE.limit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeStatus:
@@ -41,9 +44,9 @@ class BridgeStatus:
 
     def alert(self, now: float) -> str:
         """Say what is wrong at ``now``, in Unix seconds; empty where nothing is."""
-        if now - self.at > BRIDGE_SILENT.limit:
+        if now - self.at > SILENT_AFTER_SECONDS:
             return "the bridge to MLflow is not running; the history waits in the state store"
-        if self.lag_seconds > BRIDGE_LATE.limit:
+        if self.lag_seconds > LATE_AFTER_SECONDS:
             why = self.problem or "it is catching up"
             return f"the history in MLflow is {self.lag_seconds / 60:.0f} minutes late: {why}"
         return ""

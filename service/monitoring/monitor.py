@@ -118,8 +118,7 @@ class Monitor:
                 counts,
                 extremes=Extremes.of(model, now.gauges) if window_seconds is None else None,
                 requests_per_minute=rates.get(model, 0.0),
-                window_start=window.start,
-                window_end=window.end,
+                window=window,
             )
             for model, counts in counts_by_model(window.increases).items()
         ]

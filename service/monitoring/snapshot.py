@@ -26,3 +26,5 @@ class Snapshot:
     """Everything that only grows within an epoch."""
     gauges: Mapping[Series, float]
     """Everything else: minimum, maximum, last value. Not part of the history."""
+    instances: int = 1
+    """Of how many instances this is the sum."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from service.monitoring.counts import Extremes, ModelCounts
+from service.monitoring.window import Window
 
 MILLISECONDS = 1000.0
 PERCENT = 100.0
@@ -36,6 +37,8 @@ class ModelStatistics:
     window_start: float
     """Unix seconds."""
     window_end: float
+    instances: int
+    """Of how many instances this is the sum."""
 
     @classmethod
     def of(
@@ -45,8 +48,7 @@ class ModelStatistics:
         *,
         extremes: Extremes | None,
         requests_per_minute: float,
-        window_start: float,
-        window_end: float,
+        window: Window,
     ) -> Self:
         """Compute the statistics.
 
@@ -55,8 +57,7 @@ class ModelStatistics:
             counts: Growth over the window.
             extremes: Where the window reaches back to the beginning of the counters.
             requests_per_minute: Over the last minute.
-            window_start: Unix seconds.
-            window_end: Unix seconds.
+            window: What the growth was over.
         """
         durations = counts.durations
         return cls(
@@ -76,8 +77,9 @@ class ModelStatistics:
             total_predictions=round(counts.predictions.count),
             mean_prediction=counts.predictions.mean,
             std_prediction=counts.predictions.std,
-            window_start=window_start,
-            window_end=window_end,
+            window_start=window.start,
+            window_end=window.end,
+            instances=window.instances,
         )
 
 

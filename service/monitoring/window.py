@@ -15,6 +15,8 @@ class Window:
     """True start in Unix seconds: when the reading at its beginning was taken."""
     end: float
     increases: Mapping[Series, float]
+    instances: int = 1
+    """Of how many instances this is the sum, at its end."""
 
     @property
     def seconds(self) -> float:
@@ -45,9 +47,19 @@ def window_over(snapshots: Sequence[Snapshot]) -> Window:
             # A counter falls within its epoch only while a metrics file is unreadable.
             growth = max(value - earlier, 0.0)
             increases[series] = increases.get(series, 0.0) + growth
-    return Window(start=snapshots[0].at, end=snapshots[-1].at, increases=increases)
+    return Window(
+        start=snapshots[0].at,
+        end=snapshots[-1].at,
+        increases=increases,
+        instances=snapshots[-1].instances,
+    )
 
 
 def since_counters_began(snapshot: Snapshot) -> Window:
     """Everything that the snapshot's epoch has counted."""
-    return Window(start=snapshot.epoch, end=snapshot.at, increases=snapshot.counters)
+    return Window(
+        start=snapshot.epoch,
+        end=snapshot.at,
+        increases=snapshot.counters,
+        instances=snapshot.instances,
+    )

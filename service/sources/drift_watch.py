@@ -77,6 +77,23 @@ class DriftWatch:
                 sights.append(sight)
         return sights
 
+    def sights(self) -> list[DriftSight]:
+        """What the last tick said about every model, whoever folded it."""
+        now = self._source.snapshot()
+        found = []
+        for model, version in self._baselines.models.items():
+            prepared = self._for(model, self._baselines.of(model))
+            state = self._load(model, prepared)
+            if prepared.detector is not None and state is not None:
+                found.append(
+                    DriftSight(
+                        report=self._report(model, prepared, state, now),
+                        version=version,
+                        log_evidence=prepared.detector.log_evidence_by_channel(state),
+                    )
+                )
+        return found
+
     def samples(self, model: str, seconds: float) -> Sequence[DriftSample]:
         """What was said of a model at each tick of the last ``seconds``, oldest first."""
         now = self._source.snapshot().at

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 
 from service.monitoring.tracking import WITH_FILES, Entry, EntryKind, RunKind, TrackedRun
 from service.state.database import Database
@@ -62,12 +62,7 @@ class Outbox:
     def frozen_until(self) -> float | None:
         """End of the newest window that was frozen, in Unix seconds."""
         with self._database.reading() as connection:
-            content = connection.scalar(
-                select(keyed_values.c.content).where(
-                    keyed_values.c.scope == self._scope, keyed_values.c.key == _FROZEN_UNTIL
-                )
-            )
-            return None if content is None else float(content.decode())
+            return _frozen_until(connection, self._scope)
 
     def freeze(
         self,
@@ -83,7 +78,8 @@ class Outbox:
             runs: Those that the entries belong to.
             entries: What to tell.
             at: The present, in Unix seconds.
-            until: End of the window that is frozen with this, in Unix seconds.
+            until: End of the window that is frozen with this, in Unix seconds; one that was
+                frozen before, by a bridge that slept and woke up, changes nothing.
         """
         with self._database.writing() as connection:
             for run in runs:
@@ -105,7 +101,8 @@ class Outbox:
                     )
                     .on_conflict_do_nothing()
                 )
-            if until is not None:
+            frozen = _frozen_until(connection, self._scope)
+            if until is not None and (frozen is None or frozen < until):
                 wanted = insert(connection, keyed_values).values(
                     scope=self._scope, key=_FROZEN_UNTIL, content=repr(until).encode()
                 )
@@ -169,13 +166,19 @@ class Outbox:
             ).all()
         return [_entry(run_key, kind, row.step, row.content) for row in rows]
 
-    def runs_of(self, model_name: str, kind: RunKind) -> Sequence[TrackedRun]:
-        """Runs of one kind about a model that are still kept."""
+    def kept_runs(self) -> Sequence[TrackedRun]:
+        """List the runs that are still kept, by key."""
         with self._database.reading() as connection:
             found = connection.scalars(
-                select(tracked_runs.c.content).where(tracked_runs.c.scope == self._scope)
+                select(tracked_runs.c.content)
+                .where(tracked_runs.c.scope == self._scope)
+                .order_by(tracked_runs.c.run_key)
             ).all()
-        runs = (_run(content) for content in found)
+        return [_run(content) for content in found]
+
+    def runs_of(self, model_name: str, kind: RunKind) -> Sequence[TrackedRun]:
+        """List those of one kind about one model."""
+        runs = self.kept_runs()
         return [run for run in runs if run.model_name == model_name and run.kind is kind]
 
     def last(self, run_key: str, kind: EntryKind) -> Entry | None:
@@ -268,13 +271,21 @@ class Outbox:
         return [LocatedRun(_run(row.content), row.run_id) for row in rows]
 
     def remember_run(self, run_key: str, store: str, run_id: str) -> None:
-        """Remember where a run is."""
+        """Remember where a run is; where it was elsewhere before, all of it is to be sent again.
+
+        Elsewhere is another database, or another experiment since the first was wiped out.
+        """
         with self._database.writing() as connection:
+            before = connection.scalar(
+                select(tracked_runs.c.store).where(tracked_runs.c.run_key == run_key)
+            )
             connection.execute(
                 update(tracked_runs)
                 .where(tracked_runs.c.run_key == run_key)
                 .values(store=store, run_id=run_id)
             )
+            if before not in {None, store}:
+                _send_again(connection, run_key)
 
     def forget_run(self, run_key: str) -> None:
         """The run is gone: all that is still kept of it is to be sent again, into a new one."""
@@ -284,9 +295,7 @@ class Outbox:
                 .where(tracked_runs.c.run_key == run_key)
                 .values(store=None, run_id=None)
             )
-            connection.execute(
-                update(outbox).where(outbox.c.run_key == run_key).values(sent_at=None)
-            )
+            _send_again(connection, run_key)
 
     def backlog(self) -> Backlog:
         """Add up what waits."""
@@ -314,22 +323,31 @@ class Outbox:
         return {f"{row.run_key} {row.kind} {row.step}": row.problem for row in rows}
 
     def prune(self, now: float, *, kept_seconds: float, most_points: int) -> int:
-        """Drop what was acknowledged long ago; where too much waits, the oldest samples.
+        """Drop what was settled long ago; where too much waits, the oldest samples.
+
+        Windows of a run that is not closed stay: the last word is made of them.
 
         Args:
             now: The present, in Unix seconds.
-            kept_seconds: How long acknowledged entries are kept, for a run that is lost.
+            kept_seconds: How long sent and refused entries are kept, for a run that is lost.
             most_points: How many may wait; aggregates are never dropped.
 
         Returns:
             Number of samples' points that were dropped unsent.
         """
+        last_word = outbox.alias()
+        closed = (
+            select(last_word.c.id)
+            .where(last_word.c.run_key == outbox.c.run_key, last_word.c.kind == EntryKind.CLOSE)
+            .exists()
+        )
         with self._database.writing() as connection:
             connection.execute(
                 delete(outbox).where(
                     self._own(),
                     outbox.c.frozen_at < now - kept_seconds,
-                    outbox.c.sent_at.is_not(None),
+                    or_(outbox.c.sent_at.is_not(None), outbox.c.problem.is_not(None)),
+                    or_(outbox.c.kind != EntryKind.WINDOW, closed),
                 )
             )
             orphaned = (
@@ -368,6 +386,22 @@ class Outbox:
 
 _WAITING = and_(outbox.c.sent_at.is_(None), outbox.c.problem.is_(None))
 _POINTS_WAITING = and_(_WAITING, outbox.c.kind.not_in(WITH_FILES))
+
+
+def _frozen_until(connection: Connection, scope: str) -> float | None:
+    content = connection.scalar(
+        select(keyed_values.c.content).where(
+            keyed_values.c.scope == scope, keyed_values.c.key == _FROZEN_UNTIL
+        )
+    )
+    return None if content is None else float(content.decode())
+
+
+def _send_again(connection: Connection, run_key: str) -> None:
+    """Also what was refused: a part of it may have been taken."""
+    connection.execute(
+        update(outbox).where(outbox.c.run_key == run_key).values(sent_at=None, problem=None)
+    )
 
 
 def _run(content: str) -> TrackedRun:

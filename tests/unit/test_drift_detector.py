@@ -15,12 +15,13 @@ from drift_traffic import (
     four_numbers,
     joined,
     traffic,
+    without_wander,
 )
 from scipy.special import logsumexp
 
 from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.drift.bank import Bank
-from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD
+from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks, _clear, _latched
@@ -44,6 +45,11 @@ def known() -> Reference:
 
 
 @pytest.fixture(scope="module")
+def still(known: Reference) -> Reference:
+    return without_wander(known)
+
+
+@pytest.fixture(scope="module")
 def wandering() -> Reference:
     return Reference.of(captured(traffic(5760, seed=2, wander=0.01)), materiality=0.01)
 
@@ -64,16 +70,16 @@ def first(evidence: Evidence) -> tuple[int, DriftKind]:
 # --- the e-values ---------------------------------------------------------------------------
 
 
-def test_an_increment_of_the_mean_channel_matches_a_hand_computed_case(known: Reference) -> None:
+def test_an_increment_of_the_mean_channel_matches_a_hand_computed_case(still: Reference) -> None:
     # One cell: upwards, size 0.2, zone 0.02, no wander. N = 100, Z = 30, H about 0 = 120.
-    bank = Bank.of(known.predictions)
+    bank = Bank.of(still.predictions)
     cell = int(np.flatnonzero((bank.channel == 0) & (bank.side > 0))[0])
     bank = replace(
         bank,
         size=np.full_like(bank.size, 0.2),
         zone=np.full_like(bank.zone, 0.02),
     )
-    nothing = np.zeros((1, len(known.predictions.zones)))
+    nothing = np.zeros((1, len(still.predictions.zones)))
     sums = nothing.copy()
     sums[0, 0] = 30.0
 
@@ -124,7 +130,7 @@ def test_no_cell_gains_on_average_while_the_mean_wanders_as_it_did(wandering: Re
     assert (smooth.mean(axis=0) <= 1 + 4 * error).all()
 
 
-def test_evidence_of_an_empty_tick_grows_by_the_ticks_that_it_stands_for(known: Reference) -> None:
+def test_evidence_of_an_empty_tick_grows_by_the_ticks_that_it_stands_for(still: Reference) -> None:
     def empty(quantity: Aggregates) -> Aggregates:
         return replace(
             quantity, buckets=quantity.buckets * 0, total=np.zeros(2), squares=np.zeros(2)
@@ -137,10 +143,10 @@ def test_evidence_of_an_empty_tick_grows_by_the_ticks_that_it_stands_for(known: 
         latency=empty(some.latency),
     )
 
-    state, _ = detector(known).advance(detector(known).start(), ticks)
+    state, _ = detector(still).advance(detector(still).start(), ticks)
 
     # No bet was settled: R = 1 after the first, 1 + 4 after the second.
-    smooth = state.quantities[0].cells[: len(Bank.of(known.predictions).channel)]
+    smooth = state.quantities[0].cells[: len(Bank.of(still.predictions).channel)]
     assert smooth.tolist() == [5.0] * len(smooth)
 
 
@@ -422,16 +428,16 @@ def test_a_shift_over_few_observations_passes_z_and_size_but_not_chance(
     assert mean_is_off(known.predictions, windows, z=2.0, least=100).tolist() == [off]
 
 
-def test_the_evidence_of_a_window_matches_a_hand_computed_case(known: Reference) -> None:
+def test_the_evidence_of_a_window_matches_a_hand_computed_case(still: Reference) -> None:
     # N = 4000, mean 0.4, mean square 1.16; both sides and twelve tilts weigh the same.
-    zone = float(known.predictions.zones[0])
+    zone = float(still.predictions.zones[0])
     values = []
     for tilt in np.geomspace(0.003, 1.0, 12):
         for shift in (0.4, -0.4):
             about = 1.16 - 2 * zone * shift + zone**2
             values.append(4000 * (tilt * (shift - zone) - tilt**2 / 6 * (about + 2 * 1.02)))
 
-    found = shift_evidence(known.predictions, one_window(4000, shift=0.4, mean_square=1.16))
+    found = shift_evidence(still.predictions, one_window(4000, shift=0.4, mean_square=1.16))
 
     assert found == pytest.approx(logsumexp(values) - math.log(24))
 
@@ -450,6 +456,35 @@ def test_a_variance_halved_over_few_observations_passes_its_ratio_but_not_chance
     windows = one_window(count, shift=0.0, mean_square=0.5)
 
     assert variance_is_off(known.predictions, windows, ratio=1.5, least=100).tolist() == [off]
+
+
+def test_a_window_alarm_carries_the_evidence_and_the_threshold_of_its_window(
+    known: Reference,
+) -> None:
+    ticks = joined(
+        traffic(10, seed=106, start=TOMORROW),
+        traffic(230, Traffic(mean=MEAN * 1.3, std=STD), seed=107),
+    )
+
+    alarms = judged(known, ticks).alarms
+
+    window = next(alarm for alarm in alarms if alarm.channel == "window")
+    sequential = next(alarm for alarm in alarms if alarm.channel != "window")
+    assert window.log_evidence_threshold == WINDOW_LOG_THRESHOLD
+    assert sequential.log_evidence_threshold == LOG_THRESHOLD
+    assert all(alarm.log_evidence >= alarm.log_evidence_threshold for alarm in (window, sequential))
+    # All ticks so far are in the window: the same test over their sums.
+    seen = known.predictions.course.standardise(
+        ticks.time[: window.tick + 1], ticks.predictions.part(slice(window.tick + 1))
+    )
+    sums = WindowSums(
+        count=seen.count.sum(keepdims=True),
+        sums=seen.sums[:, 0].sum(keepdims=True),
+        squares=seen.squares.sum(keepdims=True),
+        crowding=(seen.count**2).sum(keepdims=True),
+        bets=np.zeros((1, 4)),
+    )
+    assert window.log_evidence == pytest.approx(shift_evidence(known.predictions, sums)[0])
 
 
 def one_window(count: int, *, shift: float, mean_square: float) -> WindowSums:
@@ -480,21 +515,27 @@ def test_tick_by_tick_with_restarts_is_bit_for_bit_the_same_as_all_at_once(
         evidence.append(one.log_evidence[0])
         alarms += [replace(alarm, tick=t) for alarm in one.alarms]
 
-    assert alarms == at_once.alarms
+    # A window is added up from its minutes; its evidence is as exact as that sum.
+    assert [replace(a, log_evidence=0.0) for a in alarms] == [
+        replace(a, log_evidence=0.0) for a in at_once.alarms
+    ]
+    assert [a.log_evidence for a in alarms] == pytest.approx(
+        [a.log_evidence for a in at_once.alarms], rel=1e-9
+    )
     assert alarms
     assert np.array_equal(np.stack(evidence), at_once.log_evidence)
     assert state.to_json() == whole.to_json()
     assert len(state.to_json()) < 64_000
 
 
-def test_merged_ticks_alarm_no_later_than_a_merged_tick_after_single_ones(known: Reference) -> None:
+def test_merged_ticks_alarm_no_later_than_a_merged_tick_after_single_ones(still: Reference) -> None:
     ticks = joined(
         traffic(200, seed=101, start=TOMORROW),
         traffic(80, Traffic(mean=MEAN * 1.06, std=STD * 1.06), seed=102),
     )
-    single, _ = first(judged(known, ticks))
+    single, _ = first(judged(still, ticks))
 
-    merged, kind = first(judged(known, merged_by_four(ticks)))
+    merged, kind = first(judged(still, merged_by_four(ticks)))
 
     assert 0 <= (merged + 1) * 4 - (single + 1) <= 6
     assert kind is DriftKind.MEAN_SHIFT

@@ -1,6 +1,7 @@
 """What is normal: daily course, wander, zones, and a baseline that keeps them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from service.monitoring.drift.bank import Bank
 from service.monitoring.drift.budget import LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.channels import channel_functions
 from service.monitoring.drift.course import Standardised
+from service.monitoring.drift.detector import DriftDetector
 from service.monitoring.drift.kalman import Filtered, wander_filter
 from service.monitoring.drift.kind import DriftKind, change_since
 from service.monitoring.drift.profile import fit
@@ -76,21 +78,151 @@ def test_hours_without_traffic_are_filled_from_the_others() -> None:
     assert fit(values, np.full(24, 0.1)).at(np.array([MIDNIGHT + 7 * 3600])) == pytest.approx(3.0)
 
 
-def test_an_autoregression_is_recognised_and_white_noise_is_not() -> None:
+def test_an_autoregression_is_recognised_and_noise_leaves_room_for_a_little() -> None:
     rng = np.random.default_rng(2)
-    slow = np.zeros(40_000)
-    for t in range(1, len(slow)):
-        slow[t] = 0.975 * slow[t - 1] + 0.02 * math.sqrt(1 - 0.975**2) * rng.standard_normal()
-    noise = rng.standard_normal((40_000, 2)) / math.sqrt(300)
-    means = noise + np.stack([slow, np.zeros(40_000)], axis=1)
+    means = noise(rng, 40_000, columns=2)
+    means[:, 0] += autoregression(rng, 40_000, std=0.02, decay=0.975)
 
-    wander = measure(15.0 * np.arange(40_000.0), np.full(40_000, 300.0), means)
+    fitted = fit_of(15.0 * np.arange(40_000.0), means)
 
-    assert wander is not None
-    fitted = wander.fitted()
     assert math.sqrt(fitted.variance[0]) == pytest.approx(0.02, rel=0.15)
     assert fitted.seconds[0] == pytest.approx(600, rel=0.3)
-    assert fitted.variance[1] == 0
+    # A lag's autocovariance has the standard error 1 / (300 sqrt(40,000)); some lags are averaged.
+    assert 0 < fitted.variance[1] < 4 / (300 * math.sqrt(40_000))
+
+
+@pytest.mark.parametrize("lost", [0.03, 0.3])
+def test_a_wander_is_found_in_the_ticks_that_are_left(lost: float) -> None:
+    rng = np.random.default_rng(3)
+    time, means = 15.0 * np.arange(40_000.0), wandering_means(rng, 40_000)
+    kept = rng.random(40_000) > lost
+
+    whole, left = fit_of(time, means), fit_of(time[kept], means[kept])
+
+    assert left.variance[0] == pytest.approx(whole.variance[0], rel=0.1)
+    assert left.seconds[0] == pytest.approx(whole.seconds[0], rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [lambda rng, n: rng.exponential(0.3, n), lambda rng, n: 1.0 * (rng.random(n) > 0.6)],
+    ids=["overruns", "15 or 16 s"],
+)
+def test_a_wander_is_found_in_ticks_whose_spacing_drifts(
+    late: Callable[[np.random.Generator, int], np.ndarray],
+) -> None:
+    rng = np.random.default_rng(4)
+    time = np.cumsum(15.0 + late(rng, 40_000))
+    # The truth at the times of the ticks, step by step.
+    decay = np.exp(-np.diff(time) / 600)
+    slow = np.zeros(40_000)
+    for t, kept in enumerate(decay, start=1):
+        slow[t] = kept * slow[t - 1] + 0.02 * math.sqrt(1 - kept**2) * rng.standard_normal()
+
+    fitted = fit_of(time, noise(rng, 40_000) + slow[:, None])
+
+    assert math.sqrt(fitted.variance[0]) == pytest.approx(0.02, rel=0.15)
+    assert fitted.seconds[0] == pytest.approx(600, rel=0.3)
+
+
+def test_what_a_small_reference_cannot_tell_from_noise_is_allowed_for() -> None:
+    rng = np.random.default_rng(5)
+    low = [
+        fit_of(15.0 * np.arange(40_000.0), wandering_means(rng, 40_000, per_tick=10))
+        for _ in range(10)
+    ]
+
+    # The variance of a wander's mean over an hour, true: 2 s^2 T / W for a long W, about.
+    truth = Autoregression(variance=np.array([0.02**2]), seconds=np.array([600.0]))
+    hour = truth.variance_of_mean(3600)[0]
+    assert min(fitted.variance_of_mean(3600)[0] for fitted in low) >= 0.9 * hour
+
+
+def test_two_hours_of_a_wander_are_seldom_taken_for_less_than_it_is() -> None:
+    rng = np.random.default_rng(6)
+    truth = Autoregression(variance=np.array([0.02**2]), seconds=np.array([600.0]))
+    spans = np.array([150.0, 600.0, 3600.0])
+
+    # The mean of so few ticks is the wander's as much as the course's.
+    parts = [wandering_means(rng, 480) for _ in range(60)]
+    fits = [fit_of(15.0 * np.arange(480.0), part - part.mean()) for part in parts]
+
+    covered = [
+        [fitted.variance_of_mean(s)[0] >= truth.variance_of_mean(s)[0] for s in spans]
+        for fitted in fits
+    ]
+    assert (np.mean(covered, axis=0) >= 0.8).all()
+
+
+def test_a_wander_that_is_greater_at_some_hours_counts_as_it_is_then() -> None:
+    rng = np.random.default_rng(8)
+    time = 15.0 * np.arange(40_320.0)
+    slow = autoregression(rng, 40_320, std=0.02, decay=math.exp(-15 / 600))
+    afternoon = (time % 86_400 >= 43_200) & (time % 86_400 < 64_800)
+    chance = noise(rng, 40_320)[:, 0]
+
+    fitted = fit_of(time, (slow * np.where(afternoon, 3.0, 1.0) + chance)[:, None])
+
+    assert math.sqrt(fitted.variance[0]) == pytest.approx(3 * 0.02, rel=0.15)
+
+
+def test_chance_differences_between_the_parts_of_a_day_count_for_next_to_nothing() -> None:
+    rng = np.random.default_rng(9)
+    time, count = 15.0 * np.arange(40_320.0), np.full(40_320, 300.0)
+    raised = []
+    for _ in range(10):
+        wander = measure(time, count, wandering_means(rng, 40_320))
+        assert wander is not None
+        assert wander.by_part is not None
+        whole = replace(wander, by_part=None).fitted()
+        raised.append(wander.fitted().variance[0] / whole.variance[0])
+
+    assert np.median(raised) == 1
+    assert np.mean(raised) < 1.02
+
+
+def test_few_ticks_or_ticks_with_nothing_in_them_tell_no_wander() -> None:
+    rng = np.random.default_rng(7)
+    time, means = 15.0 * np.arange(1000.0), wandering_means(rng, 1000)
+
+    assert measure(time[:150], np.full(150, 300.0), means[:150]) is None
+    assert measure(time, np.where(np.arange(1000) < 150, 300.0, 0.0), means) is None
+
+
+def test_the_spectrum_of_a_fit_lies_above_those_of_a_time_constant_in_doubt() -> None:
+    variance, seconds, doubt = 1.0, 600.0, 0.5
+    raised, omega = variance * math.exp(doubt), np.geomspace(1e-6, 1, 200)
+
+    def spectrum(variance: float, seconds: float) -> np.ndarray:
+        return 2 * variance * seconds / (1 + (omega * seconds) ** 2)
+
+    for other in (math.exp(-doubt), 1.0, math.exp(doubt)):
+        assert (spectrum(raised, seconds) >= spectrum(variance, seconds * other)).all()
+
+
+def autoregression(rng: np.random.Generator, ticks: int, *, std: float, decay: float) -> np.ndarray:
+    slow: np.ndarray = np.zeros(ticks)
+    slow[0] = std * rng.standard_normal()
+    for t in range(1, ticks):
+        slow[t] = decay * slow[t - 1] + std * math.sqrt(1 - decay**2) * rng.standard_normal()
+    return slow
+
+
+def noise(
+    rng: np.random.Generator, ticks: int, *, columns: int = 1, per_tick: int = 300
+) -> np.ndarray:
+    return rng.normal(0.0, per_tick**-0.5, (ticks, columns))
+
+
+def wandering_means(rng: np.random.Generator, ticks: int, *, per_tick: int = 300) -> np.ndarray:
+    slow = autoregression(rng, ticks, std=0.02, decay=math.exp(-15 / 600))
+    return np.asarray(slow[:, None] + noise(rng, ticks, per_tick=per_tick))
+
+
+def fit_of(time: np.ndarray, means: np.ndarray) -> Autoregression:
+    wander = measure(time, np.full(len(time), 300.0), means)
+    assert wander is not None
+    return wander.fitted()
 
 
 def test_the_variance_of_a_mean_tends_to_the_long_run_variance() -> None:
@@ -232,6 +364,37 @@ def test_four_numbers_widen_the_zone_to_a_tenth_of_the_mean() -> None:
     assert not Reference.of(captured(traffic(1000, seed=5)), materiality=0.01).latency.commissioning  # type: ignore[union-attr]
 
 
+def test_traffic_too_short_to_tell_its_wander_widens_the_zone_twice_as_far() -> None:
+    # The mean of a few minutes is as far from the truth as later traffic may be.
+    reference = Reference.of(captured(traffic(40, seed=9)), materiality=0.01)
+
+    predictions, latency = reference.predictions, reference.latency
+    assert latency is not None
+    assert predictions.commissioning
+    assert latency.commissioning
+    assert predictions.zones[0] == pytest.approx(2 * 0.10 * MEAN / STD, rel=0.02)
+    assert latency.zones[0] == pytest.approx(2 * 0.30 * latency.course.mean / latency.course.std)
+    # The logarithm of a lognormal moves by log(1 + x) in units of its own standard deviation.
+    spread = math.sqrt(math.log1p((STD / MEAN) ** 2))
+    assert predictions.zones[1] == pytest.approx(math.log(1.2) / spread, rel=0.05)
+
+
+@pytest.mark.parametrize("ticks", [1, 3, 40, 190])
+def test_a_reference_of_minutes_is_silent_while_the_mean_wanders(ticks: int) -> None:
+    reference = Reference.of(captured(traffic(ticks, seed=10, wander=0.02)), materiality=0.01)
+    detector = DriftDetector(reference, key="1")
+    day = traffic(5760, seed=11, start=MIDNIGHT + 86_400, wander=0.02)
+
+    assert not detector.advance(detector.start(), day)[1].alarms
+
+
+def test_scores_that_do_not_vary_are_no_reference() -> None:
+    same = traffic(300, Traffic(std=1e-12), seed=12)
+
+    with pytest.raises(ValueError, match="do not vary"):
+        captured(same)
+
+
 def test_a_stated_spread_of_window_means_takes_the_place_of_the_tenth() -> None:
     four = replace(four_numbers(), window_std_prediction=0.02 * MEAN)
 
@@ -248,16 +411,19 @@ def test_a_stated_spread_of_window_means_takes_the_place_of_the_tenth() -> None:
 def test_a_zone_is_the_materiality_and_three_standard_errors_of_the_baseline() -> None:
     reference = Reference.of(captured(traffic(5760, seed=8)), materiality=0.01)
 
-    error = 3 / math.sqrt(5760 * 300)
+    # The variance of a day's mean: sampling, and what wander the ticks leave room for.
+    slow = reference.predictions.wander.variance_of_mean(86_400)
+    error = 3 * np.sqrt(1 / (5760 * 300) + slow)
     location = MEAN / STD
-    assert not reference.predictions.wander.variance.any()
+    assert (slow < 3 / (5760 * 300)).all()
     assert reference.predictions.zones == pytest.approx(
         np.array([0.01, 0.01, 0.005, 0.005]) * location + error, rel=0.005
     )
+    leak = 0.1 * math.sqrt(reference.predictions.wander.variance[1])
     ripple = reference.predictions.ripple
     assert ripple is not None
     assert ripple.radius == pytest.approx(
-        0.005 * location + 1.5 * math.sqrt(ripple.directions / (5760 * 300)), rel=0.005
+        0.005 * location + leak + 1.5 * math.sqrt(ripple.directions / (5760 * 300)), rel=0.005
     )
 
 
@@ -307,7 +473,7 @@ def test_a_bucket_channels_moment_is_that_of_the_worst_hour() -> None:
 
 
 def test_a_baseline_keeps_its_wander_to_the_last_bit() -> None:
-    baseline = captured(traffic(1000, seed=6, wander=0.02))
+    baseline = captured(traffic(6000, Traffic(per_tick=30), seed=6, wander=0.02))
 
     again = Baseline.from_json(baseline.to_json())
 
@@ -316,6 +482,9 @@ def test_a_baseline_keeps_its_wander_to_the_last_bit() -> None:
     assert np.array_equal(
         again.prediction_wander.autocovariances, baseline.prediction_wander.autocovariances
     )
+    assert baseline.prediction_wander.by_part is not None
+    assert again.prediction_wander.by_part is not None
+    assert np.array_equal(again.prediction_wander.by_part, baseline.prediction_wander.by_part)
     assert again.to_json() == baseline.to_json()
 
 

@@ -1,6 +1,8 @@
 """`python -m service replay`."""
 
 import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,16 @@ from drift_traffic import MEAN, MIDNIGHT, STD, Traffic, joined, traffic
 from service.__main__ import main
 from service.monitoring.drift.ticks import Ticks
 
+Arrays = Mapping[str, np.ndarray]
+
 
 def saved(path: Path, ticks: Ticks, **other: np.ndarray) -> str:
-    arrays = {
+    np.savez(path, allow_pickle=True, **(arrays_of(ticks) | other))
+    return str(path)
+
+
+def arrays_of(ticks: Ticks) -> dict[str, np.ndarray]:
+    return {
         "time": ticks.time,
         "count": ticks.predictions.count,
         "prediction_sum": ticks.predictions.total,
@@ -24,8 +33,6 @@ def saved(path: Path, ticks: Ticks, **other: np.ndarray) -> str:
         "latency_buckets": ticks.latency.buckets,
         "latency_bounds": ticks.latency.bounds,
     }
-    np.savez(path, **(arrays | other))
-    return str(path)
 
 
 @pytest.fixture
@@ -123,31 +130,162 @@ def test_any_bounds_will_do(
     assert alarms[0]["tick"] < 20
 
 
+def changed(name: str, row: int, value: float) -> Callable[[Arrays], Arrays]:
+    def change(arrays: Arrays) -> Arrays:
+        array = arrays[name].astype(np.float64)
+        array[row] = value
+        return {name: array}
+
+    return change
+
+
+def scaled(factor: float, *names: str) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {name: factor * arrays[name] for name in names}
+
+
+def cumulative(arrays: Arrays) -> Arrays:
+    return {"prediction_buckets": arrays["prediction_buckets"].cumsum(axis=1)}
+
+
 @pytest.mark.parametrize(
-    ("other", "complaint"),
+    ("change", "complaint"),
     [
-        ({"time": np.array([2.0, 1.0])}, "ascending"),
-        ({"prediction_bounds": np.array([0.1, np.inf])}, "finite"),
-        ({"prediction_buckets": np.ones((3, 2))}, "shape"),
-        ({"latency_sum": np.array([1.0])}, "one a tick"),
-        ({"latency_sum_squares": np.full(2000, -1.0)}, "negative"),
+        (changed("time", -1, np.inf), r"time\[39\] is inf, .*no finite number"),
+        (changed("time", 5, np.nan), r"time\[5\] is nan"),
+        (lambda a: {"time": a["time"][0]}, r"time has shape \(\): one number a tick"),
+        (lambda a: {"time": a["time"][:, None]}, r"time has shape \(40, 1\)"),
+        (lambda a: {"time": a["time"][:0]}, "time is empty"),
+        (lambda a: {"time": a["time"][::-1]}, r"time\[1\] .*not ascending: sort the ticks"),
+        (lambda a: changed("time", 5, a["time"][4])(a), r"time\[5\] .*keep each once"),
+        (scaled(1e3, "time"), r"time\[0\] .*seconds are expected"),
+        (scaled(1e9, "time"), r"time\[0\] is 1.7\S+, .*seconds are expected"),
+        (lambda _: {"time": 86_401.0 * np.arange(1, 41)}, "days apart: seconds are expected"),
+        (lambda _: {"prediction_bounds": np.array([0.1, np.inf])}, "shape"),
+        (lambda _: {"latency_bounds": np.array(0.1)}, r"latency_bounds have shape \(\)"),
+        (changed("prediction_bounds", -1, np.inf), r"prediction_bounds\[28\] is inf"),
+        (lambda a: {"latency_bounds": a["latency_bounds"][::-1]}, "each upper bound once"),
+        (lambda _: {"prediction_buckets": np.ones((3, 2))}, "ticks by buckets"),
+        (lambda _: {"latency_sum": np.array([1.0])}, "latency_sum .*one a tick"),
+        (changed("latency_sum_squares", 7, -1.0), r"latency_sum_squares\[7\] .*negative"),
+        (changed("prediction_sum", 3, np.nan), r"prediction_sum\[3\] is nan"),
+        (scaled(1e300, "prediction_buckets"), "more than can be counted"),
+        (lambda a: {"prediction_buckets": a["prediction_buckets"] + 0.3}, "whole number"),
+        (scaled(2, "count"), r"count\[0\] is 600, but .* add up to 300"),
+        (changed("count", 5, np.nan), r"count\[5\] is nan"),
+        (lambda a: {"count": a["count"][:5]}, r"count has shape \(5,\)"),
+        (cumulative, "look cumulative"),
+        (lambda a: {**cumulative(a), "count": a["count"] * 0 + 1}, "look cumulative"),
+        (scaled(1e3, "latency_sum"), r"latency_sum\[0\] .*in one unit"),
+        (scaled(1e6, "latency_sum_squares"), r"latency_sum_squares\[0\] .*in one unit"),
+        (scaled(0.1, "prediction_sum_squares"), r"prediction_sum_squares\[0\]"),
+        (lambda a: {"latency_sum": a["latency_sum"] + 1j}, "latency_sum is complex128"),
+        (lambda a: {"latency_sum": a["latency_sum"].astype(object)}, "latency_sum: Object"),
+        (lambda a: {"latency_sum": a["latency_sum"].astype(str)}, "latency_sum is <U"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name(
+def test_what_cannot_be_used_is_refused_with_the_file_the_array_and_the_row(
     tmp_path: Path,
     reference: str,
-    other: dict[str, np.ndarray],
+    change: Callable[[Arrays], Arrays],
     complaint: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = saved(tmp_path / "ticks.npz", traffic(2000, seed=1), **other)
+    ticks = traffic(40, seed=1)
+    path = saved(tmp_path / "ticks.npz", ticks, **change(arrays_of(ticks)))
 
     status = main(["replay", "--reference", reference, "--ticks", path, "--json"])
 
-    assert status == 2
     error = capsys.readouterr().err
-    assert complaint in error
-    assert "ticks.npz" in error
+    assert status == 2
+    assert re.search(rf"ticks\.npz: {complaint}|ticks\.npz: .*{complaint}", error)
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_sums_of_approximations_are_taken(
+    tmp_path: Path, reference: str, factor: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As when every value was counted at the middle of a bucket some percent off.
+    ticks = traffic(40, seed=1)
+    off = scaled(factor, "prediction_sum")(arrays_of(ticks))
+    path = saved(tmp_path / "ticks.npz", ticks, **off)
+
+    assert main(["replay", "--reference", reference, "--ticks", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ticks"] == 40
+
+
+def test_what_is_no_archive_is_refused_by_name(
+    tmp_path: Path, reference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Path(reference).read_bytes()
+    broken = {"empty.npz": b"", "text.npz": b"hello", "half.npz": whole[: len(whole) // 2]}
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+    np.save(tmp_path / "array.npy", np.ones(3))
+
+    for name in (*broken, "array.npy"):
+        flags = ["--reference", reference, "--ticks", str(tmp_path / name)]
+        assert main(["replay", *flags]) == 2
+        assert name in capsys.readouterr().err
+
+
+def test_bounds_in_single_precision_are_the_same_bounds(
+    tmp_path: Path, reference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = traffic(40, seed=1)
+    single = {
+        name: array.astype(np.float32)
+        for name, array in arrays_of(ticks).items()
+        if name.endswith("bounds")
+    }
+    answers = []
+    for name, other in (("double.npz", {}), ("single.npz", single)):
+        path = saved(tmp_path / name, ticks, **other)
+        assert main(["replay", "--reference", reference, "--ticks", path, "--json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+
+    assert answers[0] == answers[1]
+
+
+def test_a_short_reference_and_ticks_before_its_end_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = saved(tmp_path / "short.npz", traffic(40, seed=1))
+
+    assert main(["replay", "--reference", short, "--ticks", short, "--json"]) == 0
+
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["alarms"] == []
+    assert "commissioning: " in captured.err
+    assert "short.npz begins at 2023-11-15T00:00:15+00:00, before" in captured.err
+
+
+def test_a_long_reference_before_the_ticks_needs_no_note(
+    tmp_path: Path, reference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path / "ticks.npz", traffic(5, seed=1, start=MIDNIGHT + 86_400))
+
+    main(["replay", "--reference", reference, "--ticks", path, "--json"])
+
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reference_of_equal_scores_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = saved(tmp_path / "same.npz", traffic(300, Traffic(std=1e-12), seed=1))
+
+    assert main(["replay", "--reference", same, "--ticks", same]) == 2
+    assert "same.npz: the predictions do not vary" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["abc", "nan", "-0.1", "1", ""])
+def test_a_materiality_that_is_no_share_is_refused(
+    share: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", f"--materiality={share}"])
+
+    assert "give one of 0 up to 1, as 0.02" in capsys.readouterr().err
 
 
 def test_a_missing_file_and_other_bounds_are_refused(
@@ -163,7 +301,9 @@ def test_a_missing_file_and_other_bounds_are_refused(
     ):
         path = saved(tmp_path / "other.npz", ticks, **{name: 1.1 * bounds})
         assert main(["replay", "--reference", reference, "--ticks", path]) == 2
-        assert "other bucket bounds" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "other.npz has other bucket bounds" in error
+        assert f"reference.npz: {name} has" in error
 
 
 @pytest.mark.parametrize("flags", [[], ["--reference", "a.npz"], ["--ticks", "b.npz"]])

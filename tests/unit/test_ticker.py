@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from service.monitoring.monitor import Monitor
 from service.monitoring.snapshot import Snapshot
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
-from service.sources.local import LocalSource
+from service.sources.history_source import HistorySource
+from service.sources.local import local_source, store_now
 from service.sources.verdicts import StoredVerdicts
 from service.state.errors import StateUnavailableError
 from service.state.history import StoredHistory
@@ -41,23 +43,25 @@ class World:
     state: State
     files: WorkerFiles
     model: ModelRecorder
-    source: LocalSource
+    source: HistorySource
     history: StoredHistory
     now: list[float]
     housekept: list[float] = field(default_factory=list)
 
-    def job(self, holder: str, history: History | None = None) -> TickJob:
-        verdicts = StoredVerdicts(self.state.values, SCOPE)
-        return TickJob(
+    def monitor(self) -> Monitor:
+        return Monitor(
             source=self.source,
-            history=history or self.history,
-            monitor=Monitor(
-                source=self.source,
-                verdicts=verdicts,
-                policy=HealthPolicy(error_rate_percent=5, latency_ms=1000, min_requests=20),
-                health_window_seconds=300,
-            ),
-            verdicts=verdicts,
+            verdicts=StoredVerdicts(self.state.values, SCOPE),
+            policy=HealthPolicy(error_rate_percent=5, latency_ms=1000, min_requests=20),
+            health_window_seconds=300,
+        )
+
+    def job(self, holder: str, history: History | None = None) -> TickJob:
+        return TickJob(
+            collect=partial(store_now, self.source, history or self.history),
+            clock=lambda: self.now[0],
+            monitor=self.monitor(),
+            verdicts=StoredVerdicts(self.state.values, SCOPE),
             leases=self.state.leases,
             lease="ticker:test",
             holder=holder,
@@ -94,7 +98,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         history = state.history(SCOPE)
         # As the launcher does: the history begins at zero.
         history.append(BEGAN, Snapshot(at=BEGAN, epoch=BEGAN, counters={}, gauges={}))
-        source = LocalSource(registry_of(metrics), history, clock=lambda: now[0])
+        source = local_source(registry_of(metrics), history, clock=lambda: now[0])
         yield World(state, files, model, source, history, now)
     files.close()
 
@@ -151,7 +155,7 @@ def test_what_a_check_decided_is_remembered_through_silence(world: World) -> Non
     for number in range(2, 70):  # longer than the health window
         world.tick(job, number)
 
-    silent = world.job("another life").monitor.health()
+    silent = world.monitor().health()
 
     assert silent.models[0].checks[0].observations == 0
     assert silent.status is HealthStatus.DEGRADED
@@ -167,7 +171,7 @@ def test_an_answer_from_history_is_the_difference_to_the_tick_it_begins_with(
     world.serve(100)
     world.now[0] = BEGAN + 62
 
-    (minute,) = job.monitor.statistics(30)
+    (minute,) = world.monitor().statistics(30)
 
     # 62 - 30 = 32: the tick of 30 s, read at 30.01, is the latest before.
     assert minute.window_start == BEGAN + 30.01

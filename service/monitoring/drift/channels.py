@@ -32,6 +32,16 @@ def middles(bounds: Floats) -> Floats:
     return np.asarray((outer[:-1] + outer[1:]) / 2)
 
 
+def shift_of_place(law: Floats, bounds: Floats, share: float) -> float:
+    """How far the first channel moves when every value grows by a share, in standard deviations.
+
+    0 where places are no logarithms.
+    """
+    place = middles(bounds)
+    spread = float(np.sqrt(law @ (place - law @ place) ** 2))
+    return float(np.log1p(share)) / spread if is_logarithmic(bounds) and spread > 0 else 0.0
+
+
 def channel_functions(law: Floats, bounds: Floats, degree: int) -> Floats:
     """Functions of the bucket that tell one kind of change from the others.
 

@@ -12,6 +12,8 @@ from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats, Tic
 from service.monitoring.drift.wander import Wander, measure
 
 _SECONDS_PER_HOUR = 3600
+# The difference of two sums of squares leaves this much where the truth is zero.
+_SMALLEST_RELATIVE_STD = 1e-6
 
 
 def baseline_from_ticks(
@@ -20,12 +22,14 @@ def baseline_from_ticks(
     """Make a baseline of ticks during which all was well.
 
     Raises:
-        ValueError: There is no prediction.
+        ValueError: There is no prediction, or all are equal.
     """
     predictions = hourly(ticks.time, ticks.predictions)
     latency = hourly(ticks.time, ticks.latency)
     if not predictions.observations:
         raise ValueError("there is no prediction")
+    if not predictions.std > _SMALLEST_RELATIVE_STD * predictions.mean:
+        raise ValueError("the predictions do not vary: no reference for real traffic")
     prediction_wander, latency_wander = wanders(predictions, latency, ticks)
     timed = latency.observations > 0
     return Baseline(

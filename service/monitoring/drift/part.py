@@ -14,6 +14,7 @@ from service.monitoring.drift.budget import (
     LOG_CLEAR,
     LOG_THRESHOLD,
     RENAME_TICKS,
+    WINDOW_LOG_THRESHOLD,
 )
 from service.monitoring.drift.course import Standardised
 from service.monitoring.drift.kalman import wander_filter
@@ -30,6 +31,7 @@ from service.monitoring.drift.window_test import (
     mean_is_off,
     variance_bets,
     variance_is_off,
+    window_evidence,
 )
 
 WINDOW_CHANNEL = "window"
@@ -52,6 +54,9 @@ class Alarm:
     channel: str
     """Where most of the evidence is, or ``window``."""
     log_evidence: float
+    """At that tick; of a window test, that of its window."""
+    log_evidence_threshold: float
+    """What it had to reach; one that stood already may have fallen below it when renamed."""
     since: float
     """When the change is estimated to have begun, in Unix seconds."""
     renamed: bool
@@ -159,7 +164,7 @@ class Part:
                 if loud or active is not None:
                     active, raised = self._name(active, recent, cells, now, time[t])
                     alarms += [replace(alarm, tick=ticks.begin + t) for alarm in raised]
-        kinds, more = self._window_test(old, ticks, windows, evidence)
+        kinds, more = self._window_test(old, ticks, windows)
         after = QuantityState(
             level=level,
             doubt=doubt,
@@ -241,6 +246,7 @@ class Part:
             kind=kind,
             channel=self._channels[int(np.argmax(by_channel))],
             log_evidence=evidence,
+            log_evidence_threshold=LOG_THRESHOLD,
             since=since,
             renamed=active is not None,
         )
@@ -267,7 +273,7 @@ class Part:
         return rows, WindowSums.of(sums)
 
     def _window_test(
-        self, old: QuantityState, ticks: PartTicks, windows: WindowSums, evidence: Floats
+        self, old: QuantityState, ticks: PartTicks, windows: WindowSums
     ) -> tuple[tuple[tuple[DriftKind, int], ...], list[Alarm]]:
         limits = self._thresholds
         verdicts = {
@@ -292,17 +298,19 @@ class Part:
             raised, quiet = _latched(off, standing.get(kind))
             if quiet is not None:
                 after[kind] = quiet
+            found = window_evidence(kind, self._reference, windows.part(np.array(raised, int)))
             alarms += [
                 Alarm(
                     tick=ticks.begin + t,
                     time=float(ticks.time[t]),
                     kind=kind,
                     channel=WINDOW_CHANNEL,
-                    log_evidence=float(evidence[t]),
+                    log_evidence=log_evidence,
+                    log_evidence_threshold=WINDOW_LOG_THRESHOLD,
                     since=float(ticks.time[t]) - limits.window_seconds,
                     renamed=False,
                 )
-                for t in raised
+                for t, log_evidence in zip(raised, found.tolist(), strict=True)
             ]
         return tuple(after.items()), alarms
 

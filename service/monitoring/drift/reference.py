@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from service.monitoring.baseline import Baseline, HourlyDistribution
+from service.monitoring.drift.channels import shift_of_place
 from service.monitoring.drift.course import Course
 from service.monitoring.drift.ripple import RippleReference
 from service.monitoring.drift.ticks import TICK_SECONDS, Floats
@@ -23,6 +24,9 @@ _ERRORS = 3.0
 """The zone is widened by so many standard errors of the baseline."""
 UNKNOWN_WANDER = 0.10
 """Zone, as a share of the mean, where nobody has measured how much the mean wanders."""
+UNKNOWN_LATENCY_WANDER = 0.30
+"""The same of latency, which moves with the load."""
+_CAPTURED = 2.0
 _UNKNOWN_SHAPE = 0.2
 _STATED_BOUND = 3.0
 """Zone, in stated standard deviations of a window's mean, where somebody has stated one."""
@@ -68,6 +72,7 @@ class QuantityReference:
         observations: int | None,
         materiality: float,
         weights: tuple[float, ...],
+        unknown_wander: float,
         window_std: float | None = None,
         ripple_weight: float = 0.0,
     ) -> Self | None:
@@ -88,8 +93,11 @@ class QuantityReference:
         if wander is None:
             zones[1:] = np.maximum(zones[1:], _UNKNOWN_SHAPE)
             stated = 0.0 if window_std is None else window_std / course.std
-            unknown = max(UNKNOWN_WANDER * location, _UNKNOWN_SHAPE)
+            unknown = max(unknown_wander * location, _UNKNOWN_SHAPE)
             zones[0] = max(zones[0], _STATED_BOUND * stated or unknown)
+            if hours is not None and course.law is not None and channels > 1:
+                moved = shift_of_place(course.law, hours.bounds, unknown_wander)
+                zones[1] = max(zones[1], moved, unknown)
             fitted = Autoregression(variance=np.zeros(channels), seconds=np.ones(channels))
             per_tick = _TYPICAL_COUNT_PER_TICK
         else:
@@ -153,6 +161,8 @@ class Reference:
         Raises:
             ValueError: The baseline's predictions do not vary.
         """
+        # Taken from too little traffic, a baseline is itself somewhere in the wander.
+        times = _CAPTURED if baseline.source == "capture" else 1.0
         predictions = QuantityReference.of(
             hours=baseline.predictions,
             wander=baseline.prediction_wander,
@@ -161,6 +171,7 @@ class Reference:
             observations=baseline.observations,
             materiality=materiality,
             weights=_PREDICTION_WEIGHTS,
+            unknown_wander=times * UNKNOWN_WANDER,
             window_std=baseline.window_std_prediction,
             ripple_weight=_RIPPLE_WEIGHT,
         )
@@ -176,6 +187,7 @@ class Reference:
                 observations=baseline.observations,
                 materiality=LATENCY_MATERIALITY * materiality,
                 weights=_LATENCY_WEIGHTS,
+                unknown_wander=times * UNKNOWN_LATENCY_WANDER,
                 window_std=baseline.window_std_latency_seconds,
             )
         return cls(predictions=predictions, latency=latency)

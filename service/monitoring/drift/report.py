@@ -13,7 +13,12 @@ from service.monitoring.drift.budget import LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.reference import QuantityReference, Reference
 from service.monitoring.drift.state import DriftState, QuantityState
-from service.monitoring.drift.window_test import DriftThresholds, WindowSums, shift_z
+from service.monitoring.drift.window_test import (
+    DriftThresholds,
+    WindowSums,
+    shift_z,
+    window_evidence,
+)
 from service.monitoring.histogram import HistogramCounts
 from service.monitoring.statistics import MILLISECONDS
 from service.monitoring.window import Window
@@ -102,9 +107,14 @@ class _Side:
     scale: float
     z_high: float
 
+    @property
+    def sums(self) -> WindowSums:
+        """Of the last window, as the window tests see it."""
+        return WindowSums.of(self.state.window[:, 1:].sum(axis=0, keepdims=True))
+
     def window(self) -> "_WindowEffects":
         """Hold the last hour's sums against the baseline, hour by hour."""
-        windows = WindowSums.of(self.state.window[:, 1:].sum(axis=0, keepdims=True))
+        windows = self.sums
         course = self.reference.course
         return _WindowEffects(
             observations=float(windows.count[0]),
@@ -191,9 +201,11 @@ def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Dr
     state = side.state
     since = {kind: window.start for kind, _ in state.window_kinds}
     threshold = dict.fromkeys(since, WINDOW_LOG_THRESHOLD)
+    evidence = {kind: float(window_evidence(kind, side.reference, side.sums)[0]) for kind in since}
     if state.active is not None:
         since[state.active.kind] = state.active.since
         threshold[state.active.kind] = LOG_THRESHOLD
+        evidence[state.active.kind] = state.log_evidence
     if not since:
         return []
     seen = side.window()
@@ -210,7 +222,7 @@ def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Dr
                 baseline=baseline,
                 current=current,
                 effect=effect,
-                log_evidence=state.log_evidence,
+                log_evidence=evidence[kind],
                 log_evidence_threshold=threshold[kind],
                 since=since[kind],
             )

@@ -1,15 +1,22 @@
 """How far the mean of a tick wanders without anything being wrong, and for how long."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from service.monitoring.drift.slots import PARTS, Slots
 from service.monitoring.drift.ticks import Floats
 
 _LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-_SIGNIFICANT = 4.0
-"""Standard errors above zero; the best of many time constants is looked at."""
 _MIN_TICKS = 200
+_MIN_PAIRS = 100
+_TYPICAL_SECONDS = 600.0
+_TYPICAL_LOG_SPREAD = 1.2
+"""A wander that the ticks say little about is taken to last some minutes up to an hour."""
+_MOST_RELATIVE_ERROR = 1.2
+_SURE = 2.0
+"""Standard errors by which the worst part must stand out; the greatest of eight is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,33 +35,72 @@ class Wander:
     """Their standard errors if there were no wander, shape ``(c, k)``."""
     ticks: int
     """Number of ticks behind them."""
+    by_part: Floats | None = None
+    """Autocovariances of each eighth of the UTC day, shape ``(8, c, k)``; None where one of them
+    was not seen."""
 
     def fitted(self) -> "Autoregression":
-        """Fit a first-order autoregression to each channel.
+        """Give a first-order autoregression that is at least what each channel may do.
 
-        Least squares over a grid of time constants. A channel without significant correlation is
-        taken to have none; otherwise its variance is raised by one standard error.
+        Every time constant of a grid has an amplitude, by least squares, and a likelihood. Their
+        mean is raised by a standard error: of what sampling noise leaves open, and of how few
+        stretches of the wander were seen and how far the time constant is in doubt. Noise in
+        which no wander shows thus has the wander that could hide in it, which is little where
+        ticks are many. Where three hours of the day wander more than chance explains, the worst
+        count.
+
+        Promise: a greater variance covers a time constant that is off. The spectrum of an
+        autoregression is level at ``2 * variance * seconds`` and falls as ``variance / seconds``;
+        with both ends above those of the truth it lies above throughout, and then no weighted sum
+        of ticks varies more than it says.
+
+        Source: Wilson & Hilferty (1931) for the quantile of a chi-square.
         """
-        channels, lags = self.autocovariances.shape
-        variance, seconds = np.zeros(channels), np.full(channels, self.lag_seconds[0])
-        grid = np.geomspace(self.lag_seconds[0], 4 * self.lag_seconds[lags - 1], 60)
-        shapes = np.exp(-self.lag_seconds[None, :] / grid[:, None])
+        channels = len(self.autocovariances)
+        variance, seconds = np.zeros(channels), np.full(channels, _TYPICAL_SECONDS)
+        grid = np.geomspace(self.lag_seconds[0], 4 * self.lag_seconds[-1], 60)
+        span = self.ticks * float(self.lag_seconds[0])
+        # The course took the mean, and with it what the wander did to it.
+        one = Autoregression(variance=np.ones(len(grid)), seconds=grid)
+        shapes = np.exp(-self.lag_seconds / grid[:, None]) - one.variance_of_mean(span)[:, None]
+        prior = -((np.log(grid / _TYPICAL_SECONDS) / _TYPICAL_LOG_SPREAD) ** 2) / 2
         for channel in range(channels):
-            weights = 1.0 / self.errors[channel] ** 2
-            if not np.isfinite(weights).all():
+            errors = self.errors[channel]
+            weights = np.where(errors > 0, 1.0 / np.where(errors > 0, errors, 1.0) ** 2, 0.0)
+            if not weights.any():
                 continue
             precision = (shapes**2 * weights).sum(axis=1)
             amplitude = (shapes * weights * self.autocovariances[channel]).sum(axis=1) / precision
-            gain = amplitude.clip(min=0) * np.sqrt(precision)
-            best = int(np.argmax(gain))
-            if gain[best] < _SIGNIFICANT:
-                continue
+            amplitude = amplitude.clip(min=0)
+            likelihood = amplitude**2 * precision / 2 + prior
+            share = np.exp(likelihood - likelihood.max())
+            share /= share.sum()
+            middle = float(share @ np.log(grid))
+            doubt = float(share @ (np.log(grid) - middle) ** 2)
+            seconds[channel] = math.exp(middle)
             # Independent stretches of a wander are two time constants long.
-            stretches = self.ticks * self.lag_seconds[0] / (2 * grid[best])
-            relative = np.hypot(1 / gain[best], np.sqrt(2 / max(stretches, 2.0)))
-            variance[channel] = amplitude[best] * (1 + min(relative, 1.0))
-            seconds[channel] = grid[best]
+            relative = min(math.sqrt(4 * seconds[channel] / span), _MOST_RELATIVE_ERROR)
+            chance = (1 - relative**2 / 9 - relative / 3) ** -3
+            noise = float(share @ precision**-0.5)
+            raised = (float(share @ amplitude) + noise) * chance
+            # Independent errors add in squares; that of the few stretches is in already.
+            raised *= math.exp(math.sqrt(doubt + relative**2) - relative)
+            variance[channel] = raised * self._worst_part(channel, seconds[channel], weights)
         return Autoregression(variance=variance, seconds=seconds)
+
+    def _worst_part(self, channel: int, seconds: float, weights: Floats) -> float:
+        """How many times the variance of the whole day that of its worst part surely is."""
+        if self.by_part is None:
+            return 1.0
+        shape = np.exp(-self.lag_seconds / seconds)
+        precision = float(shape**2 @ weights)
+        whole = float(self.autocovariances[channel] @ (shape * weights)) / precision
+        if whole <= 0:
+            return 1.0
+        worst = float((self.by_part[:, channel] @ (shape * weights)).max()) / precision
+        span = self.ticks * float(self.lag_seconds[0]) / PARTS
+        error = math.hypot(math.sqrt(PARTS / precision) / whole, math.sqrt(4 * seconds / span))
+        return max(worst / whole / (1 + _SURE * error), 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,25 +134,34 @@ def measure(time: Floats, count: Floats, means: Floats) -> Wander | None:
     Returns:
         None where there are too few ticks to tell.
     """
-    ticks = len(time)
+    slots = Slots.of(time, count, means)
+    ticks = len(slots.place)
     if ticks < _MIN_TICKS:
         return None
-    spacing = float(np.median(np.diff(time)))
-    weight = count / max(float(count.mean()), 1.0)
-    means = np.where(count[:, None] > 0, means, 0.0)
-    lags = [lag for lag in _LAGS if lag < ticks // 4]
-    found, errors = [], []
-    for lag in lags:
-        regular = np.abs(time[lag:] - time[:-lag] - lag * spacing) < spacing / 2
-        pair = weight[lag:] * weight[:-lag] * regular
-        product = means[lag:] * means[:-lag]
-        total = max(float(pair.sum()), 1e-12)
-        found.append((pair[:, None] * product).sum(axis=0) / total)
-        square = (pair[:, None] ** 2 * means[lag:] ** 2 * means[:-lag] ** 2).sum(axis=0)
-        errors.append(np.sqrt(square) / total)
+    lags, found, errors, parts = [], [], [], []
+    for lag in _LAGS:
+        if lag >= ticks // 4:
+            break
+        early, late = slots.apart(lag)
+        if len(early) < _MIN_PAIRS:
+            continue
+        pair = (slots.weight[early] * slots.weight[late])[:, None]
+        product = slots.means[early] * slots.means[late]
+        total = float(pair.sum())
+        lags.append(lag)
+        found.append((pair * product).sum(axis=0) / total)
+        errors.append(np.sqrt((pair**2 * product**2).sum(axis=0)) / total)
+        part = slots.part[early]
+        seen = np.bincount(part, pair[:, 0], PARTS)
+        if np.bincount(part, minlength=PARTS).min() >= _MIN_PAIRS:
+            sums = [np.bincount(part, column, PARTS) for column in (pair * product).T]
+            parts.append(np.array(sums) / seen)
+    if lags[:1] != [1]:
+        return None
     return Wander(
-        lag_seconds=np.array(lags) * spacing,
+        lag_seconds=np.array(lags) * slots.seconds,
         autocovariances=np.stack(found, axis=1),
         errors=np.stack(errors, axis=1),
         ticks=ticks,
+        by_part=np.array(parts).transpose(2, 1, 0) if len(parts) == len(lags) else None,
     )

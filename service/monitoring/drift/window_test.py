@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.monitoring.drift.budget import WINDOW_LOG_THRESHOLD
+from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.reference import QuantityReference
 from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats
 
@@ -169,6 +170,14 @@ def _most_mean_square(reference: QuantityReference) -> float:
     )
     relative = zone * reference.course.std / reference.course.mean
     return _SPREAD_MARGIN * (1 + relative) ** 2 + zone**2
+
+
+def window_evidence(kind: DriftKind, reference: QuantityReference, windows: WindowSums) -> Floats:
+    """Log e-value of the test that a kind of drift is found by, shape ``(w,)``."""
+    if not len(windows.count):
+        return np.zeros(0)
+    test = variance_evidence if kind is DriftKind.VARIANCE_CHANGE else shift_evidence
+    return test(reference, windows)
 
 
 def mean_is_off(

@@ -1,0 +1,1 @@
+"""Backup, archive, restore and export: the history outside of MLflow."""

@@ -1,0 +1,137 @@
+"""Composes what monitors this instance and, with Prometheus as the source, the fleet."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from service.api.scopes import Scope, ScopeName, Scopes
+from service.monitoring.history import History, Tick
+from service.monitoring.monitor import Monitor
+from service.settings import FLEET_SCOPE, Settings
+from service.sources.active_baselines import ActiveBaselines
+from service.sources.drift_watch import DriftWatch
+from service.sources.fleet import Fleet
+from service.sources.history_source import HistorySource
+from service.sources.local import local_source, store_now
+from service.sources.prometheus_api import PrometheusApi
+from service.sources.verdicts import StoredVerdicts
+from service.state.bridge_statuses import BridgeStatuses
+from service.state.sampled_windows import KEPT_SECONDS
+from service.state.store import State
+from service.ticker import TickJob
+
+
+class ScopeParts:
+    """Builds the scopes of one worker over the same state."""
+
+    def __init__(
+        self, *, settings: Settings, state: State, baselines: ActiveBaselines, holder: str
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._baselines = baselines
+        self._holder = holder
+        self._api: PrometheusApi | None = None
+
+    def build(self, registry: CollectorRegistry) -> tuple[Scopes, Sequence[TickJob]]:
+        """Give what answers, and the clock's work for it: this instance's first."""
+        settings = self._settings
+        history = self._state.history(settings.scope)
+        source = local_source(registry, history)
+        alone = settings.monitoring_source == "local"
+        instance = self._scope(ScopeName.INSTANCE, settings.scope, source, judges_drift=alone)
+        job = self._job(
+            instance,
+            settings.scope,
+            collect=partial(store_now, source, history),
+            interval_seconds=settings.snapshot_interval,
+            judges=alone,
+        )
+        if alone:
+            return Scopes(instance), [job]
+        self._api = PrometheusApi(settings.prometheus_url or "", settings.prometheus_selector)
+        everywhere = self._state.history(FLEET_SCOPE)
+        fleet = Fleet(
+            api=self._api,
+            history=everywhere,
+            values=self._state.values,
+            interval_seconds=settings.fleet_interval,
+        )
+        scope = self._scope(
+            ScopeName.FLEET,
+            FLEET_SCOPE,
+            HistorySource(fleet.read, everywhere),
+            judges_drift=True,
+        )
+        shared = self._job(
+            scope,
+            FLEET_SCOPE,
+            collect=fleet.collect,
+            interval_seconds=settings.fleet_interval,
+            judges=True,
+            shared=True,
+        )
+        return Scopes(instance, scope), [job, shared]
+
+    def close(self) -> None:
+        """Close the connections to sources."""
+        if self._api is not None:
+            self._api.close()
+
+    def _scope(
+        self, name: ScopeName, key: str, source: HistorySource, *, judges_drift: bool
+    ) -> Scope:
+        settings, state = self._settings, self._state
+        drift = DriftWatch(
+            values=state.values,
+            samples=state.drift_samples(key),
+            scope=key,
+            source=source,
+            baselines=self._baselines,
+            materiality=settings.materiality,
+            thresholds=settings.drift_thresholds,
+        )
+        writes_history = settings.bridge_enabled and key == settings.monitored_scope
+        return Scope(
+            name=name,
+            source=source,
+            drift=drift if judges_drift else None,
+            monitor=Monitor(
+                source=source,
+                verdicts=StoredVerdicts(state.values, key),
+                policy=settings.health_policy,
+                health_window_seconds=settings.health_window,
+                drift=drift if judges_drift else None,
+                bridge=BridgeStatuses(state.values, key) if writes_history else None,
+            ),
+        )
+
+    def _job(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        collect: Callable[[float], Sequence[Tick]],
+        interval_seconds: float,
+        judges: bool,
+        shared: bool = False,
+    ) -> TickJob:
+        return TickJob(
+            collect=collect,
+            monitor=scope.monitor if judges else None,
+            drift=scope.drift,
+            verdicts=StoredVerdicts(self._state.values, key),
+            leases=self._state.leases,
+            lease=f"ticker:{key}",
+            holder=self._holder,
+            interval_seconds=interval_seconds,
+            housekeeping=partial(self._keep_house, key, self._state.history(key)),
+            shared=shared,
+        )
+
+    def _keep_house(self, key: str, history: History, now: float) -> None:
+        kept = self._settings.history
+        history.thin(now, history_seconds=kept)
+        self._state.drift_samples(key).thin(now, history_seconds=kept)
+        self._state.sampled_windows(key).drop_before(now - KEPT_SECONDS)

@@ -1,0 +1,60 @@
+"""Windows that end with a reading of now and begin in the stored history."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from service.monitoring.drift.ticks import TICK_SECONDS
+from service.monitoring.history import TICKS_KEPT_SECONDS, History
+from service.monitoring.snapshot import Snapshot
+from service.monitoring.window import Window, since_counters_began, window_over
+from service.sources.recorded_ticks import windows_between
+
+_SECONDS_PER_HOUR = 3600
+_SECONDS_PER_MINUTE = 60
+
+
+class HistorySource:
+    """One host or a fleet: whatever can be read now and has a history."""
+
+    def __init__(self, read: Callable[[], Snapshot], history: History) -> None:
+        self._read = read
+        self._history = history
+
+    def snapshot(self) -> Snapshot:
+        """Read the counters now."""
+        return self._read()
+
+    def window(self, seconds: float, *, until: Snapshot) -> Window:
+        """Give the window that ends with ``until``, from the history's nearest earlier row."""
+        rows = [*self._history.window_rows(until.at - seconds, until), until]
+        if len(rows) == 1:
+            return since_counters_began(until)
+        first, following = rows[:2]
+        if first.epoch != following.epoch:
+            # The wanted start lies between two lives: the window begins with the later one.
+            began = following.epoch
+            rows[0] = Snapshot(at=began, epoch=began, counters={}, gauges={})
+        return window_over(rows)
+
+    def hourly_windows(self, seconds: float) -> Sequence[Window]:
+        """Cut the last ``seconds`` into adjacent windows at the full hours of the clock."""
+        now = self.snapshot()
+        start = now.at - seconds
+        first_hour = math.floor(start / _SECONDS_PER_HOUR) + 1
+        hours = range(first_hour, math.ceil(now.at / _SECONDS_PER_HOUR))
+        stored = (self._history.at_boundary(hour * _SECONDS_PER_HOUR) for hour in hours)
+        windows: list[Window] = []
+        for end in (*(row for row in stored if row is not None), now):
+            window = self.window(end.at - start, until=end)
+            windows.append(window)
+            start = end.at
+        return windows
+
+    def tick_windows(self, seconds: float) -> Iterator[Window]:
+        """Cut the last ``seconds`` into adjacent windows of one length, as fine as history allows.
+
+        Drift ticks where all of them are kept, minutes beyond; a gap is one longer window.
+        """
+        now = self.snapshot().at
+        spacing = TICK_SECONDS if seconds <= TICKS_KEPT_SECONDS else _SECONDS_PER_MINUTE
+        return windows_between(self._history, now - seconds, now, spacing_seconds=spacing)
