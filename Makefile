@@ -34,6 +34,7 @@ check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, generat
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy --check
 	$(BIN)/python -m deploy.dashboards --check
 
 pictures: $(INSTALLED) ## Draw the dashboards with Grafana's components into var/pictures (seven minutes; npm, Chromium)

@@ -4,6 +4,7 @@
 set -eu
 packages=""
 command -v promtool >/dev/null || packages="$packages prometheus"
+command -v amtool >/dev/null || packages="$packages prometheus-alertmanager"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.health import HealthPolicy
+from service.monitoring.objectives import AVERAGE_LATENCY, ERROR_RATE, HEALTH_WINDOW, MIN_REQUESTS
 
 PREFIX = "CTR_"
 FLEET_SCOPE = "fleet"
@@ -60,13 +61,13 @@ class Settings(BaseModel):
     """Seconds between two stored snapshots; divides a minute."""
     history: Annotated[int, Field(ge=7200)] = 604_800
     """Seconds that the history reaches back."""
-    health_window: Annotated[int, Field(ge=1)] = 300
+    health_window: Annotated[int, Field(ge=1)] = int(HEALTH_WINDOW.limit)
     """Seconds that health looks back."""
-    error_rate_threshold: Annotated[float, Field(ge=0, le=100)] = 5.0
+    error_rate_threshold: Annotated[float, Field(ge=0, le=100)] = ERROR_RATE.limit
     """Percent of failed requests above which a model is degraded."""
-    latency_threshold_ms: Annotated[float, Field(gt=0)] = 1000.0
+    latency_threshold_ms: Annotated[float, Field(gt=0)] = AVERAGE_LATENCY.limit
     """Average latency in milliseconds above which a model is degraded."""
-    min_requests: Annotated[int, Field(ge=1)] = 20
+    min_requests: Annotated[int, Field(ge=1)] = int(MIN_REQUESTS.limit)
     """Requests below which a health check decides nothing."""
     min_predictions: Annotated[int, Field(ge=1)] = 100
     """Predictions below which nothing is captured as a baseline and no drift decided."""

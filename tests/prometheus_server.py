@@ -24,9 +24,7 @@ class Prometheus:
 
     def scrape(self, targets: list[str]) -> None:
         """Scrape these from now on."""
-        new = self.folder / "targets.new"
-        new.write_text(json.dumps([{"targets": targets}]))
-        new.rename(self.folder / "targets.json")
+        _name_targets(self.folder, targets)
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
         """Evaluate an expression; at present where no time is given, in Unix seconds."""
@@ -86,17 +84,26 @@ def scraping_prometheus(
         "scrape_configs:\n"
         f"  - {{job_name: ctr, file_sd_configs: [{{files: ['{folder / 'targets.json'}']}}]}}\n"
     )
+    _name_targets(folder, targets)
+    with running_prometheus(binary, config, port=port) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def running_prometheus(
+    binary: str, config: Path, *, port: int | None = None
+) -> Iterator[Prometheus]:
+    """Start Prometheus; its data go beside its configuration."""
     address = f"127.0.0.1:{port or free_port()}"
     command = [
         binary,
         f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
+        f"--storage.tsdb.path={config.parent / 'data'}",
         f"--web.listen-address={address}",
         "--log.level=error",
     ]
     with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
-        prometheus = Prometheus(client, folder)
-        prometheus.scrape(targets)
+        prometheus = Prometheus(client, config.parent)
         process = subprocess.Popen(command)
         try:
             wait_until(
@@ -106,6 +113,12 @@ def scraping_prometheus(
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+def _name_targets(folder: Path, targets: list[str]) -> None:
+    new = folder / "targets.new"
+    new.write_text(json.dumps([{"targets": targets}]))
+    new.rename(folder / "targets.json")
 
 
 def _ready(client: httpx.Client) -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-SILENT_AFTER_SECONDS = 30.0
-"""A bridge that has said nothing for so long is not running."""
-LATE_AFTER_SECONDS = 900.0
-"""A window that is over for so long and not in MLflow is worth a warning."""
+from service.monitoring.objectives import BRIDGE_LATE, BRIDGE_SILENT
+
+SILENT_AFTER_SECONDS = BRIDGE_SILENT.limit
+LATE_AFTER_SECONDS = BRIDGE_LATE.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

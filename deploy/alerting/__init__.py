@@ -1,0 +1,1 @@
+"""Configuration of Prometheus and Alertmanager: rules, alerts, routes."""

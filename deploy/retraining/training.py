@@ -1,0 +1,103 @@
+"""Runs the training command: one at a time on this host, and not again too soon."""
+
+import fcntl
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+MODELS_VARIABLE = "RETRAIN_MODELS"
+"""Tells the command which models drifted, separated by commas."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of a request to train."""
+
+    STARTED = "started"
+    BUSY = "busy"
+    """A training is running, perhaps of another receiver."""
+    COOLING_DOWN = "cooling down"
+    NOTHING_TO_DO = "nothing to do"
+
+
+class Training:
+    """A command that trains, and the file that says when it last began.
+
+    The file is locked while the command runs, so that a second receiver knows. The lock ends with
+    this process, but what the file says does not: it is still too soon then.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        lock: Path,
+        cooldown_seconds: float,
+        timeout_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._command = tuple(command)
+        self._lock = lock
+        self._cooldown_seconds = cooldown_seconds
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._running: threading.Thread | None = None
+
+    def request(self, models: Collection[str]) -> Outcome:
+        """Begin to train because these models drifted, unless that would be too much."""
+        if not models:
+            return Outcome.NOTHING_TO_DO
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        file = self._lock.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return Outcome.BUSY
+        if self._clock() - _began(file) < self._cooldown_seconds:
+            file.close()
+            return Outcome.COOLING_DOWN
+        file.truncate(0)
+        file.write(f"{self._clock()!r}\n")
+        file.flush()
+        self._running = threading.Thread(target=self._run, args=(sorted(models), file))
+        self._running.start()
+        return Outcome.STARTED
+
+    def wait(self) -> None:
+        """Return when no training of this receiver runs."""
+        if self._running is not None:
+            self._running.join()
+
+    def _run(self, models: Sequence[str], lock: IO[str]) -> None:
+        with lock:
+            _LOGGER.info("training, because of drift of %s", ", ".join(models))
+            try:
+                # No shell: what is run was said at the start, and labels are data.
+                done = subprocess.run(  # noqa: S603
+                    self._command,
+                    env={**os.environ, MODELS_VARIABLE: ",".join(models)},
+                    stdin=subprocess.DEVNULL,
+                    timeout=self._timeout_seconds,
+                    check=False,
+                )
+            except (OSError, subprocess.TimeoutExpired):
+                _LOGGER.exception("the training did not end well")
+                return
+            level = logging.ERROR if done.returncode else logging.INFO
+            _LOGGER.log(level, "the training ended with exit code %d", done.returncode)
+
+
+def _began(file: IO[str]) -> float:
+    file.seek(0)
+    try:
+        return float(file.read())
+    except ValueError:
+        return float("-inf")
