@@ -85,6 +85,7 @@ class MlflowTracking:
 
     def connect(self) -> str:
         """Find, restore or create the experiment; see the port."""
+        os.environ.update(_ENVIRONMENT)  # Other commands are patient, in the same process too.
         with self._own_errors():
             if self._store.database is not None and not self._store.database.exists():
                 _create(self._store.database)

@@ -9,10 +9,10 @@ RUNBOOKS = "docs/runbooks"
 class Runbook(StrEnum):
     """The page that belongs to a panel, named after its alert."""
 
-    ERRORS = "CtrErrorRate"
-    LATENCY = "CtrLatency"
+    ERRORS = "CtrErrorBudgetBurn"
+    LATENCY = "CtrLatencyBudgetBurn"
     DRIFT = "CtrDrift"
-    CALIBRATION = "CtrCalibration"
+    CALIBRATION = "CtrCalibrationOff"
     BRIDGE = "CtrBridgeBehind"
     EVALUATION = "CtrEvaluationStopped"
     TARGET = "CtrTargetDown"

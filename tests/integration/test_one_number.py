@@ -173,7 +173,7 @@ def labels_of(metric: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def test_any_connection_to_any_worker_gets_the_same_answer(scraped: Scraped) -> None:
-    moving = {"window_end", "last_updated", "requests_per_minute"}
+    moving = {"window_end", "last_updated", "requests_per_minute", "staleness_seconds"}
     answers = set()
     for _ in range(30):
         fresh = stats(scraped.service)
