@@ -1,6 +1,6 @@
 # Targets with a comment of two # are listed by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help run ui test bench check format lock lock-check train
+.PHONY: help run ui test bench check format lock lock-check train dashboards pictures
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -29,12 +29,19 @@ bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift de
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.drift
 
-check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, lock, generated files
+check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, generated files, lock
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy --check
+	$(BIN)/python -m deploy.dashboards --check
+
+pictures: $(INSTALLED) ## Draw the dashboards with Grafana's components into var/pictures (seven minutes; npm, Chromium)
+	PYTHONPATH=.:tests $(BIN)/python tests/pictures/pictures.py
+
+dashboards: $(INSTALLED) ## Generate the Grafana dashboards from their code
+	$(BIN)/python -m deploy.dashboards
 
 format: $(INSTALLED) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix-only
@@ -42,7 +49,7 @@ format: $(INSTALLED) ## Format the code and mend what the linter can
 
 RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 COMPILE = $(RESOLVE) --extra cpu pyproject.toml
-DEV = --group test --group lint
+DEV = --group test --group lint --group generate
 BENCH = $(RESOLVE) --group benchmark --constraint requirements.lock
 
 lock: $(INSTALLED) ## Resolve pyproject.toml into requirements.lock, its .txt and its -bench.lock

@@ -1,1 +1,1 @@
-"""What runs beside the service, generated from the objectives of ``service.monitoring``."""
+"""What an operator deploys: generated from the code that it watches."""

@@ -34,6 +34,24 @@ class Prometheus:
         result: list[dict[str, Any]] = answer.json()["data"]["result"]
         return result
 
+    def query_range(
+        self, expression: str, *, start: float, end: float, step: float
+    ) -> list[dict[str, Any]]:
+        """Evaluate an expression at every step of a period."""
+        period = {"start": str(start), "end": str(end), "step": str(step)}
+        answer = self.client.get("/api/v1/query_range", params={"query": expression, **period})
+        assert answer.status_code == 200, answer.text
+        result: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return result
+
+    def label_values(self, label: str, selector: str, *, start: float, end: float) -> list[str]:
+        """Values of a label of the series that are selected."""
+        parameters = {"match[]": selector, "start": str(start), "end": str(end)}
+        answer = self.client.get(f"/api/v1/label/{label}/values", params=parameters)
+        assert answer.status_code == 200, answer.text
+        values: list[str] = answer.json()["data"]
+        return values
+
     def number(self, expression: str, at: float | None = None) -> float:
         """Evaluate an expression that has one value."""
         (series,) = self.query(expression, at)

@@ -189,6 +189,7 @@ def test_make_check_runs_every_check_and_no_target_is_defined_twice() -> None:
         "lint-imports",
         "uv pip compile",
         "deploy --check",
+        "deploy.dashboards --check",
     ):
         assert command in dry.stdout
     assert re.findall(r"^make (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE) == [

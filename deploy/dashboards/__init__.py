@@ -1,0 +1,1 @@
+"""Grafana dashboards, written as code and committed as JSON in ``deploy/grafana/dashboards``."""
