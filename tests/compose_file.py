@@ -38,7 +38,13 @@ def run_compose(
     (folder / "secrets").write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
     return subprocess.run(
         [
-            *(str(program), "--project-directory", str(ROOT), "--file", str(folder / "compose.yml")),
+            *(
+                str(program),
+                "--project-directory",
+                str(ROOT),
+                "--file",
+                str(folder / "compose.yml"),
+            ),
             *("--env-file", str(folder / "secrets"), "config", "--format", "json"),
         ],
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
@@ -99,9 +105,7 @@ def copy_into(folder: Path) -> None:
             assert source in allowed, f".dockerignore keeps {source} out"
             path = ROOT / source
             if path.is_dir():
-                shutil.copytree(
-                    path, folder / target, ignore=shutil.ignore_patterns("__pycache__")
-                )
+                shutil.copytree(path, folder / target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 (folder / target).mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, folder / target)

@@ -26,7 +26,9 @@ class PostgreSQL:
     port: int
 
     def url(self, database: str) -> str:
-        return f"postgresql://{SUPERUSER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
+        return (
+            f"postgresql://{SUPERUSER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
+        )
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its URL."""

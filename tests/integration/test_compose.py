@@ -51,7 +51,7 @@ def test_the_file_keeps_to_the_policy(config: dict[str, Any]) -> None:
         ("environment: *state", "environment: *stat", "stat"),
         ("  bridge:", "  bridge: {}\n  bridge:", "bridge"),
         ("network_mode: none", "network_mode: none\n    networks: [outside]", "network"),
-        ("${CTR_DB_PASSWORD:?", "${2:?", "invalid interpolation"),
+        ("${STATE_DB_PASSWORD:?", "${2:?", "invalid interpolation"),
     ],
 )
 def test_compose_refuses_a_planted_fault(
@@ -116,7 +116,11 @@ def test_nothing_starts_without_a_password(
             "train: {condition: service_started}",
             "service: waits for train until it is service_started",
         ),
-        ("--port=5000", "--port=5000\n      - --password=${CTR_DB_PASSWORD}", "among its arguments"),
+        (
+            "--port=5000",
+            "--port=5000\n      - --password=${STATE_DB_PASSWORD}",
+            "among its arguments",
+        ),
     ],
 )
 def test_the_policy_finds_a_planted_fault(
@@ -143,7 +147,7 @@ def test_what_is_mounted_from_the_project_is_there(config: dict[str, Any]) -> No
 
 def test_make_env_writes_random_secrets_once(compose: Path, tmp_path: Path) -> None:
     def make_env() -> str:
-        subprocess.run(["scripts/make_env.sh", str(tmp_path)], cwd=ROOT, check=True)
+        subprocess.run([str(ROOT / "scripts/make_env.sh"), str(tmp_path)], check=True)
         return (tmp_path / ".env").read_text()
 
     first = make_env()

@@ -3,13 +3,11 @@
 The same commands, variables, files and health checks; only hosts, ports and folders are others.
 """
 
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -267,7 +265,9 @@ def test_a_health_check_fails_where_its_process_is_gone(running: Running) -> Non
     nobody = {**host.ports, "service": free_port(), "mlflow": free_port(), "postgres": free_port()}
     lonely = Host(host.containers, nobody, host.folders, host.programs, host.logs)
 
-    assert [name for name in ("service", "mlflow", "bridge", "postgres") if lonely.is_well(name)] == []
+    assert [
+        name for name in ("service", "mlflow", "bridge", "postgres") if lonely.is_well(name)
+    ] == []
 
 
 def test_mlflow_answers_to_its_names_alone(running: Running) -> None:
@@ -294,7 +294,7 @@ def test_mlflow_cannot_read_the_state(running: Running, postgres: PostgreSQL) ->
     del running
     assert ask("mlflow", SECRETS["MLFLOW_DB_PASSWORD"], "mlflow") == 0
     assert ask("mlflow", SECRETS["MLFLOW_DB_PASSWORD"], "ctr") != 0
-    assert ask("ctr", SECRETS["CTR_DB_PASSWORD"], "mlflow") != 0
+    assert ask("ctr", SECRETS["STATE_DB_PASSWORD"], "mlflow") != 0
 
 
 def test_the_memory_limits_leave_room(running: Running) -> None:
@@ -308,6 +308,8 @@ def test_the_memory_limits_leave_room(running: Running) -> None:
 def memory(pid: int) -> int:
     """Proportional share of a process and its descendants, in bytes."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+    found = re.search(
+        r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
+    )
     assert found
     return int(found[1]) * 1024 + sum(memory(int(child)) for child in children)

@@ -77,7 +77,7 @@ def test_the_last_stage_is_slim_and_without_a_compiler() -> None:
 def test_the_image_bears_the_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-    assert IMAGE == f"{project['name']}:{project['version']}"
+    assert f"{project['name']}:{project['version']}" == IMAGE
     for manifest in (ROOT / "deploy/kubernetes").rglob("*.yaml"):
         for image in re.findall(r"image: (\S+)", manifest.read_text()):
             assert image == f"registry.example/{IMAGE}"

@@ -11,5 +11,5 @@ CREATE DATABASE :"name" OWNER :"name";
 REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
 }
-create ctr "$CTR_DB_PASSWORD"
+create ctr "$STATE_DB_PASSWORD"
 create mlflow "$MLFLOW_DB_PASSWORD"
