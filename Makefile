@@ -24,7 +24,7 @@ train: $(INSTALLED) ## Train new models on the simulated click log
 
 test: $(INSTALLED) ## Install what the tests need and run all of them
 	@scripts/install_test_tools.sh
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift detection is (twenty minutes)
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py

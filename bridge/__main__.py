@@ -113,6 +113,7 @@ def _report(settings: Settings, flags: argparse.Namespace) -> int:
 
 def _ui(settings: Settings) -> int:
     store = store_of(settings, Path.cwd())
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
     with open_state(settings.state_store) as state:
         status = BridgeStatuses(state.values, settings.monitored_scope).load()
     experiment_id = None if status is None or status.store != store.name else status.experiment_id

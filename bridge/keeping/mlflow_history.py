@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bridge.keeping.metric_rows import MetricRows
 from bridge.keeping.stored_runs import HistoryError, StoredRun
+from bridge.mlflow_schema import check_tables
 from bridge.mlflow_tracking import RUN_KEY_TAG  # sets what MLflow reads when it is imported
 from bridge.tracking_uri import TrackingStore
 from service.monitoring.tracking import Point
@@ -32,11 +33,14 @@ class MlflowHistory:
 
     Raises:
         HistoryError: In every method, when the store does not answer or refuses.
+        TrackingUnavailableError: At the beginning, where the tables are those of another MLflow.
     """
 
     def __init__(self, store: TrackingStore, experiment_name: str) -> None:
         os.environ.update(_ENVIRONMENT)
         store.prepare()
+        if store.is_database:
+            check_tables(store)  # MLflow would change those of another release without asking.
         self._store = store
         self._experiment_name = experiment_name
         self._rows = None if _is_remote(store) or store.doubles_points else MetricRows(store.uri)

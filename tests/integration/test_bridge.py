@@ -135,6 +135,38 @@ def test_the_mean_prediction_in_mlflow_is_that_of_the_answers(
     assert weighted == pytest.approx(math.fsum(scores["xgboost"]) / 60, rel=1e-12)
 
 
+@pytest.mark.parametrize("model", ["xgboost", "logistic"])
+def test_mlflow_and_rest_give_one_number(
+    service: Service,
+    scores: dict[str, list[float]],
+    mlflow_client: MlflowClient,
+    model: str,
+) -> None:
+    del scores
+    with service.client() as client:
+        rest = client.get(f"/monitoring/stats?model_name={model}").json()
+    [run] = runs_of(mlflow_client, model, "monitoring")
+
+    def windows(name: str) -> dict[int, float]:
+        points = mlflow_client.get_metric_history(run.info.run_id, name)
+        return {point.step: point.value for point in points}
+
+    requests, latency = windows("requests_in_window"), windows("avg_latency_ms")
+    predictions, means = windows("predictions_in_window"), windows("mean_prediction")
+    assert max(windows("total_requests").values()) == rest["total_requests"]
+    assert sum(windows("errors_in_window").values()) == rest["error_count"]
+    assert sum(predictions.values()) == rest["total_predictions"]
+    assert math.fsum(value * requests[step] for step, value in latency.items()) == pytest.approx(
+        rest["avg_latency_ms"] * rest["total_requests"], rel=1e-12
+    )
+    assert math.fsum(value * predictions[step] for step, value in means.items()) == pytest.approx(
+        rest["mean_prediction"] * rest["total_predictions"], rel=1e-12
+    )
+    assert min(windows("min_latency_ms").values()) == pytest.approx(
+        rest["min_latency_ms"], rel=1e-12
+    )
+
+
 @pytest.mark.parametrize(
     "name",
     [

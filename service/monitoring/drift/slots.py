@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.monitoring.drift.profile import SECONDS_PER_DAY
 from service.monitoring.drift.ticks import TICK_SECONDS, Floats
 
-PARTS = 4
+PARTS = 8
 """Of the UTC day."""
 
 
@@ -21,7 +21,7 @@ class Slots:
     place: NDArray[np.int64]
     """Of the slots in which something was observed, ascending, shape ``(s,)``."""
     part: NDArray[np.int64]
-    """Quarter of the UTC day, shape ``(s,)``."""
+    """Which part of the UTC day, shape ``(s,)``."""
     weight: Floats
     """Shape ``(s,)``."""
     means: Floats

@@ -16,7 +16,7 @@ _TYPICAL_LOG_SPREAD = 1.2
 """A wander that the ticks say little about is taken to last some minutes up to an hour."""
 _MOST_RELATIVE_ERROR = 1.2
 _SURE = 2.0
-"""Standard errors by which the worst quarter must stand out; the greatest of four is looked at."""
+"""Standard errors by which the worst part must stand out; the greatest of eight is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,17 +36,18 @@ class Wander:
     ticks: int
     """Number of ticks behind them."""
     by_part: Floats | None = None
-    """Autocovariances of each quarter of the UTC day, shape ``(4, c, k)``; None where one of them
+    """Autocovariances of each eighth of the UTC day, shape ``(8, c, k)``; None where one of them
     was not seen."""
 
     def fitted(self) -> "Autoregression":
         """Give a first-order autoregression that is at least what each channel may do.
 
         Every time constant of a grid has an amplitude, by least squares, and a likelihood. Their
-        mean is raised by one standard error of each of three: what sampling noise leaves open,
-        how few stretches of the wander were seen, and the time constant. Noise in which no wander
-        shows thus has the wander that could hide in it, which is little where ticks are many.
-        Where a quarter of the day wanders more than chance explains, the worst one counts.
+        mean is raised by a standard error: of what sampling noise leaves open, and of how few
+        stretches of the wander were seen and how far the time constant is in doubt. Noise in
+        which no wander shows thus has the wander that could hide in it, which is little where
+        ticks are many. Where three hours of the day wander more than chance explains, the worst
+        count.
 
         Promise: a greater variance covers a time constant that is off. The spectrum of an
         autoregression is level at ``2 * variance * seconds`` and falls as ``variance / seconds``;
@@ -82,12 +83,13 @@ class Wander:
             chance = (1 - relative**2 / 9 - relative / 3) ** -3
             noise = float(share @ precision**-0.5)
             raised = (float(share @ amplitude) + noise) * chance
-            raised *= math.exp(math.sqrt(doubt + relative**2))
+            # Independent errors add in squares; that of the few stretches is in already.
+            raised *= math.exp(math.sqrt(doubt + relative**2) - relative)
             variance[channel] = raised * self._worst_part(channel, seconds[channel], weights)
         return Autoregression(variance=variance, seconds=seconds)
 
     def _worst_part(self, channel: int, seconds: float, weights: Floats) -> float:
-        """How many times the variance of the whole day that of its worst quarter surely is."""
+        """How many times the variance of the whole day that of its worst part surely is."""
         if self.by_part is None:
             return 1.0
         shape = np.exp(-self.lag_seconds / seconds)
