@@ -37,6 +37,17 @@ def test_the_file_keeps_to_the_policy(config: dict[str, Any]) -> None:
     assert violations(config) == []
 
 
+def test_the_bridge_looks_where_the_service_counts(config: dict[str, Any]) -> None:
+    service, bridge = (config["services"][name]["environment"] for name in ("service", "bridge"))
+
+    # Otherwise each would start, and nothing would ever arrive.
+    assert service.items() - bridge.items() == {
+        ("CTR_WORKERS", "2"),
+        ("CTR_BRIDGE_ENABLED", "false"),
+    }
+    assert bridge["CTR_INSTANCE"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

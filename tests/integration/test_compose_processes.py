@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,6 @@ class Host:
     folders: Mapping[str, Path]
     programs: Path
     logs: Path
-    added: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
@@ -65,7 +64,7 @@ class Host:
         found = {key: self.here(value) for key, value in given.items()}
         if "CTR_PORT" in found:
             found["CTR_PORT"] = self._port(found["CTR_PORT"])
-        own = {**HURRY, **self.added} if name in {"service", "bridge"} else {}
+        own = HURRY if name in {"service", "bridge"} else {}
         path = (Path(sys.executable).parent, self.programs, "/usr/bin", "/bin")
         return {**found, **own, "PATH": ":".join(map(str, path))}
 
@@ -172,10 +171,10 @@ def running(host: Host, databases: None) -> Iterator[Running]:
         # As depends_on orders them; MLflow takes longest and is waited for by nobody.
         processes = {"mlflow": stack.enter_context(host.running("mlflow", signal.SIGINT))}
         processes["service"] = stack.enter_context(host.running("service", signal.SIGINT))
-        await_health(host, "service", 60)
+        await_health(host, "service", 120)
         processes["bridge"] = stack.enter_context(host.running("bridge", signal.SIGINT))
         scores = predict(host.url("service"))
-        await_health(host, "mlflow", 60)
+        await_health(host, "mlflow", 120)
         yield Running(host, processes, scores)
     # All of it can be read-only, as the file says.
     assert written(host.folders["/app"]) == before
