@@ -1,6 +1,6 @@
 # Targets with a comment of two # are listed by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help run ui test bench check format lock lock-check train dashboards pictures
+.PHONY: help run env ui test bench check format lock lock-check train dashboards pictures
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -15,6 +15,9 @@ run: $(INSTALLED) ## Train models if there are none, then serve on http://127.0.
 
 ui: $(INSTALLED) ## Show the history in MLflow on http://127.0.0.1:5000
 	@exec $(BIN)/python -m bridge ui
+
+env: ## Write .env with random passwords for docker-compose.yml, unless there is one
+	@scripts/make_env.sh
 
 train: $(INSTALLED) ## Train new models on the simulated click log
 	$(BIN)/python scripts/train_models.py
@@ -32,6 +35,7 @@ bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift de
 check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, generated files, lock
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy --check

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the servers and tools that integration tests run, from Debian's packages.
-# Without root it installs nothing: the tests that lack a tool are skipped and say so.
+# Without root it installs only what needs none: the tests that lack a tool are skipped and say so.
 set -eu
+"$(dirname "$0")/install_compose.sh"
 packages=""
 command -v promtool >/dev/null || packages="$packages prometheus"
 command -v amtool >/dev/null || packages="$packages prometheus-alertmanager"

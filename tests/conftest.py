@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from compose_file import find_compose
 from postgres import PostgreSQL, find_programs, running_postgres
 from service_process import ROOT, Service, running_service
 
@@ -62,3 +63,15 @@ def postgres() -> Iterator[PostgreSQL]:
         pytest.skip(reason)
     with running_postgres(programs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def compose() -> Path:
+    """Docker Compose 2; without it the test is skipped, in CI it fails."""
+    program = find_compose()
+    if program is None:
+        reason = "Docker Compose 2 is missing: scripts/install_compose.sh"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 PASSWORD = "s3cret/of:the@tests"  # noqa: S105
-_USER = "ctr"
+SUPERUSER = "tester"
 _NOBODY = 65534
 _PROGRAMS = Path("/usr/lib/postgresql")
 
@@ -26,11 +26,13 @@ class PostgreSQL:
     port: int
 
     def url(self, database: str) -> str:
-        return f"postgresql://{_USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
+        return (
+            f"postgresql://{SUPERUSER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{database}"
+        )
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its URL."""
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", _USER, name)
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", SUPERUSER, name)
         return self.url(name)
 
     def start(self) -> None:
@@ -47,7 +49,7 @@ class PostgreSQL:
         password_file.write_text(PASSWORD)
         self._run(
             "initdb",
-            *("-D", self._cluster, "-U", _USER, "--auth=scram-sha-256", "--no-sync"),
+            *("-D", self._cluster, "-U", SUPERUSER, "--auth=scram-sha-256", "--no-sync"),
             *("--encoding=UTF8", "--locale=C", f"--pwfile={password_file}"),
         )
 
