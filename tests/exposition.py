@@ -5,6 +5,8 @@ import math
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+_JUDGED = ("ctr_health", "ctr_baseline", "ctr_bridge", "ctr_drift", "ctr_snapshot_stored")
+
 
 def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Everything that /metrics shows, read by the client library's own parser."""
@@ -14,6 +16,11 @@ def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]]
         for family in families
         for sample in family.samples
     }
+
+
+def counted(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """What requests change; what the ticker shows comes and goes with the clock."""
+    return {key: value for key, value in samples(client).items() if not key[0].startswith(_JUDGED)}
 
 
 def total(client: httpx.Client, name: str, *, missing: float | None = None, **labels: str) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from exposition import samples, total
+from exposition import counted, total
 from prometheus_server import wait_until
 from service_process import ROOT, Service, running_service
 
@@ -228,9 +228,9 @@ def test_a_baseline_for_an_unknown_model_is_not_found_and_makes_no_series(
     service: Service,
 ) -> None:
     with service.client() as client:
-        before = samples(client).keys()
+        before = counted(client).keys()
         answer = client.post("/monitoring/baseline", json=BASELINE | {"model_name": "no_such"})
-        after = samples(client).keys()
+        after = counted(client).keys()
 
     assert answer.status_code == 404
     assert before == after

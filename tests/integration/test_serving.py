@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from exposition import samples, total
+from exposition import counted, samples, total
 from service_process import Service
 
 REQUEST = {
@@ -150,9 +150,9 @@ BAD_REQUESTS = {
 def test_a_bad_body_is_refused_with_its_field_named(service: Service, name: str) -> None:
     content, field = BAD_REQUESTS[name]
     with service.client() as client:
-        before = samples(client)
+        before = counted(client)
         answer = client.post("/predict_ctr", content=content, headers=TYPE)
-        after = samples(client)
+        after = counted(client)
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -204,9 +204,9 @@ def test_a_form_is_refused_as_the_wrong_media_type(service: Service) -> None:
 
 def test_an_unknown_model_is_not_found_and_makes_no_series(service: Service) -> None:
     with service.client() as client:
-        before = samples(client)
+        before = counted(client)
         answer = client.post("/predict_ctr", params={"model_name": "no_such"}, json=REQUEST)
-        after = samples(client)
+        after = counted(client)
 
     assert answer.status_code == 404
     assert "xgboost" in answer.json()["detail"]
