@@ -5,6 +5,7 @@ set -eu
 "$(dirname "$0")/install_compose.sh"
 packages=""
 command -v promtool >/dev/null || packages="$packages prometheus"
+command -v victoria-metrics >/dev/null || packages="$packages victoria-metrics"
 command -v amtool >/dev/null || packages="$packages prometheus-alertmanager"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 [ -n "$packages" ] || exit 0

@@ -23,14 +23,17 @@ _GAUGES = frozenset(metric.name for metric in catalogue.CATALOGUE if metric.kind
 class PrometheusApi:
     """One Prometheus, Thanos, Mimir or VictoriaMetrics; may be used from several threads."""
 
-    def __init__(self, url: str, selector: str) -> None:
+    def __init__(
+        self, url: str, selector: str, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             url: Base address; a user and password in it are sent, and never shown.
             selector: Which targets, such as ``{job="ctr"}``.
+            transport: How to get there; by default over the network.
         """
-        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS)
+        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport)
         inner = selector.strip().removeprefix("{").removesuffix("}").strip(" ,")
         names = '__name__=~"ctr_.+"'
         self._selector = "{" + (f"{names},{inner}" if inner else names) + "}"
