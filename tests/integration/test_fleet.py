@@ -2,7 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 from exposition import total
+from mlflow.tracking import MlflowClient
 from postgres import PostgreSQL
 from prometheus_server import Prometheus, free_port, scraping_prometheus, wait_until
-from service_process import Service, running_service
+from service_process import ROOT, Service, running_service
 
 pytestmark = pytest.mark.integration
 
@@ -27,6 +30,7 @@ class Fleet:
     stop_prometheus: Callable[[], None]
     start_prometheus: Callable[[], None]
     start_replica: Callable[[str], Service]
+    env: Mapping[str, str]
     answered: int = 0
 
     def predict(self, replica: int, count: int) -> None:
@@ -99,6 +103,7 @@ def fleet(
             stop_prometheus=servers.close,
             start_prometheus=start_prometheus,
             start_replica=start_replica,
+            env=env,
         )
         start_prometheus()
         wait_until(
@@ -248,6 +253,48 @@ def test_drift_of_the_fleet_is_shown_by_every_replica(fleet: Fleet) -> None:
     refused = fleet.get("/monitoring/drift/xgboost?scope=instance")
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["field"] == "scope"
+
+
+def test_the_history_of_the_fleet_is_in_mlflow_without_a_hole(
+    fleet: Fleet, tmp_path: Path, models_dir: Path
+) -> None:
+    # Instances died and Prometheus was away meanwhile: what it kept was made up for.
+    database = tmp_path / "mlflow.db"
+    env = {
+        **os.environ,
+        **fleet.env,
+        "CTR_INSTANCE": "bridge",
+        "CTR_STATE_DIR": str(tmp_path),
+        "CTR_MODELS_DIR": str(models_dir),
+        "CTR_BRIDGE_WINDOW": "10",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{database}",
+    }
+    fleet.predict(0, 3)
+    fleet.arrive()
+
+    def recorded() -> float:
+        command = [sys.executable, "-m", "bridge", "send"]
+        subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
+        client = MlflowClient(f"sqlite:///{database}")
+        experiment = client.get_experiment_by_name("ctr_prediction_production")
+        assert experiment is not None
+        runs = client.search_runs(
+            [experiment.experiment_id],
+            "tags.model_name = 'xgboost' and tags.source = 'fleet' "
+            "and tags.`ctr.kind` = 'monitoring'",
+        )
+        return sum(
+            point.value
+            for run in runs
+            for point in client.get_metric_history(run.info.run_id, "requests_in_window")
+        )
+
+    # The very first snapshot of the fleet holds what was counted before anybody looked.
+    before_the_first = fleet.requests("&window=1h")
+    wait_until(
+        lambda: recorded() == before_the_first, seconds=90, what="MLflow has the fleet's requests"
+    )
+    assert before_the_first == fleet.answered
 
 
 def worker_pids(service: Service) -> list[int]:
