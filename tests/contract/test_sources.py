@@ -1,0 +1,160 @@
+"""One suite over both sources: what a host knows of itself, and what Prometheus knows of it."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_server import free_port, scraping_prometheus, wait_until
+from service_process import running_service
+
+REQUESTS = 150
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A service that answers for both scopes, and the one that is asked for."""
+
+    client: httpx.Client
+    scope: str
+    scores: list[float]
+
+    def get(self, path: str, **query: str | int) -> httpx.Response:
+        return self.client.get(path, params={"scope": self.scope, **query})
+
+    def stats(self, **query: str | int) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/monitoring/stats", model_name="xgboost", **query).json()
+        return found
+
+
+@pytest.fixture(scope="module")
+def answering(
+    tmp_path_factory: pytest.TempPathFactory, models_dir: Path, tool: Callable[[str, str], str]
+) -> Iterator[tuple[httpx.Client, list[float]]]:
+    binary, port = tool("prometheus", "prometheus"), free_port()
+    folder = tmp_path_factory.mktemp("sources")
+    env = {
+        "CTR_SNAPSHOT_INTERVAL": "1",
+        "CTR_SCRAPE_INTERVAL": "1",
+        "CTR_MONITORING_SOURCE": "prometheus",
+        "CTR_PROMETHEUS_URL": f"http://127.0.0.1:{port}",
+    }
+    with (
+        running_service(folder / "state", models_dir, env=env, workers=2) as service,
+        scraping_prometheus(binary, folder, [service.url.removeprefix("http://")], port=port),
+        service.client() as client,
+    ):
+        wait_until(
+            lambda: client.get("/monitoring/stats?scope=fleet").status_code == 200,
+            seconds=60,
+            what="the fleet is known",
+        )
+        scores = [predict(client, i) for i in range(REQUESTS)]
+        wait_until(
+            lambda: total(client) == REQUESTS, seconds=60, what="the fleet knows all requests"
+        )
+        yield client, scores
+
+
+def predict(client: httpx.Client, number: int) -> float:
+    answer = client.post(
+        "/predict_ctr?model_name=xgboost",
+        json={
+            "user_id": f"u{number}",
+            "ad_id": f"a{number % 5}",
+            "device": "mobile",
+            "placement": "header",
+            "hour": number % 24,
+            "day_of_week": number % 7,
+        },
+    )
+    score: float = answer.json()["predicted_ctr"]
+    return score
+
+
+def total(client: httpx.Client) -> int:
+    answer = client.get("/monitoring/stats?scope=fleet&model_name=xgboost")
+    found: int = answer.json()["total_requests"]
+    return found
+
+
+@pytest.fixture(params=["instance", "fleet"])
+def asked(request: pytest.FixtureRequest, answering: tuple[httpx.Client, list[float]]) -> Asked:
+    client, scores = answering
+    return Asked(client, request.param, scores)
+
+
+def test_an_answer_says_whose_it_is(asked: Asked) -> None:
+    stats = asked.stats()
+
+    assert (stats["scope"], stats["replicas_seen"]) == (asked.scope, 1)
+
+
+def test_counts_and_moments_are_those_of_the_answers(asked: Asked) -> None:
+    stats, scores = asked.stats(), asked.scores
+    mean = math.fsum(scores) / len(scores)
+
+    assert (stats["total_requests"], stats["error_count"]) == (REQUESTS, 0)
+    assert stats["total_predictions"] == REQUESTS
+    assert stats["mean_prediction"] == pytest.approx(mean, rel=1e-12)
+    assert stats["std_prediction"] == pytest.approx(
+        math.sqrt(math.fsum((s - mean) ** 2 for s in scores) / len(scores)), rel=1e-9
+    )
+
+
+def test_both_sources_give_the_same_statistics(
+    answering: tuple[httpx.Client, list[float]],
+) -> None:
+    moving = {"scope", "staleness_seconds", "window_start", "window_end", "last_updated"}
+    moving |= {"requests_per_minute", "model_name"}
+    client, scores = answering
+    answers = [Asked(client, scope, scores).stats() for scope in ("instance", "fleet")]
+
+    own, everywhere = ({k: v for k, v in a.items() if k not in moving} for a in answers)
+    assert own == pytest.approx(everywhere, rel=1e-12)
+
+
+def test_a_window_holds_what_happened_in_it_with_its_true_ends(asked: Asked) -> None:
+    hour = asked.stats(window="1h")
+
+    assert hour["total_requests"] == REQUESTS
+    assert hour["window_start"] < hour["window_end"]
+    assert hour["min_latency_ms"] is None
+
+
+def test_health_covers_every_model(asked: Asked) -> None:
+    health = asked.get("/monitoring/health").json()
+
+    assert health["models"].keys() == {"xgboost", "logistic"}
+    checks = {check["name"]: check for check in health["models"]["xgboost"]["checks"]}
+    assert checks["error_rate"]["status"] == "ok"
+    assert checks["avg_latency"]["observations"] == REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/monitoring/stats", {"model_name": "nobody"}, 404),
+        ("/monitoring/stats", {"window": "9y"}, 422),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    asked: Asked, path: str, query: dict[str, str], status: int
+) -> None:
+    assert asked.get(path, **query).status_code == status
+
+
+def test_a_baseline_is_captured_from_the_source(asked: Asked) -> None:
+    captured = asked.client.post(
+        "/monitoring/baseline/xgboost/capture", params={"scope": asked.scope, "window": "1h"}
+    ).json()
+
+    assert captured["observations"] == REQUESTS
+    assert captured["mean_prediction"] == pytest.approx(
+        math.fsum(asked.scores) / REQUESTS, rel=1e-12
+    )
