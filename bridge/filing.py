@@ -1,6 +1,7 @@
 """Sends what comes with files: releases and daily reports. It holds up no point of the history."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ class Filing:
             outbox: What is to be sent.
             tracking: Where to; connected by somebody else.
             holds_lease: Whether this bridge is the one that works.
-            draw_report: Draws the report of the run with this key.
+            draw_report: Draws the report of the run with this key, in a folder of its own.
             clock: Unix seconds.
         """
         self._outbox = outbox
@@ -87,7 +88,7 @@ class Filing:
             try:
                 self._tracking.attach(run_id, report, _REPORT_FOLDER)
             finally:
-                report.unlink()
+                shutil.rmtree(report.parent)
             return
         self._tracking.tell(run_id, entry.points, entry.tags)
         self._tracking.tell_params(run_id, entry.params)

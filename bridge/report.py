@@ -38,7 +38,7 @@ class Day:
 
 
 def draw_in_own_process(run_key: str) -> Path:
-    """Draw the report of a run; the caller removes the file.
+    """Draw the report of a run, in a folder of its own that the caller removes.
 
     Raises:
         RuntimeError: It cannot be drawn.
