@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from prometheus_server import STARTED_WITHIN_SECONDS, free_port, wait_until
+from ports import free_port
+from prometheus_server import STARTED_WITHIN_SECONDS, wait_until
 
 from deploy.alerting.yaml_text import yaml_text
 

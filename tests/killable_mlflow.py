@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from resource import RLIMIT_FSIZE, prlimit
 
 import httpx
 from mlflow.tracking import MlflowClient
+from ports import free_port
 from prometheus_server import wait_until
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
@@ -23,12 +23,6 @@ ON_A_DIET = {
     # A disk that is full for it must not spoil what others import.
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass

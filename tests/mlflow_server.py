@@ -1,7 +1,6 @@
 """A real MLflow server on the loopback, kept small: one worker, no job runner."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from ports import free_port
 from prometheus_server import wait_until
 
 STARTED_WITHIN_SECONDS = 60.0
@@ -24,8 +24,7 @@ def running_mlflow_server(
     env: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """Start a server in a folder and give its URL; without a URI it is a plain ``mlflow ui``."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     store = () if backend_uri is None else ("--backend-store-uri", backend_uri)
     command = [
         *(sys.executable, "-m", "mlflow", "ui", "--workers", "1"),

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from ports import free_port
 
 PASSWORD = "s3cret/of:the@tests"  # noqa: S105
 SUPERUSER = "tester"
@@ -100,9 +101,7 @@ def running_postgres(programs: Path) -> Iterator[PostgreSQL]:
         folder = Path(name)
         if os.getuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        server = PostgreSQL(programs, folder, port)
+        server = PostgreSQL(programs, folder, free_port())
         server.make_cluster()
         server.start()
         try:

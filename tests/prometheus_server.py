@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes the service."""
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ports import free_port
 
 STARTED_WITHIN_SECONDS = 30.0
 
@@ -64,13 +64,6 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_server import free_port, scraping_prometheus, wait_until
+from ports import free_port
+from prometheus_server import scraping_prometheus, wait_until
 from service_process import running_service
 
 REQUESTS = 150

@@ -20,6 +20,7 @@ import mlflow
 import pytest
 from mlflow_databases import make_newer, make_older_database
 from mlflow_server import running_mlflow_server
+from ports import free_port
 from postgres import PASSWORD, PostgreSQL
 from prometheus_server import wait_until
 from service_process import ROOT, running_service
@@ -269,8 +270,7 @@ def test_a_store_that_mlflow_stumbles_over_is_a_finding(diagnose: Examine, tmp_p
 
 
 def test_a_server_that_is_not_there_is_unreachable(diagnose: Examine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
 
     found = diagnose(f"http://user:s3cret@127.0.0.1:{port}")
 

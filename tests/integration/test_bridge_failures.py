@@ -28,7 +28,8 @@ from fabricated_history import (
     stored_facts,
     stored_runs,
 )
-from killable_mlflow import MlflowServer, free_port, run_mlflow, running_mlflow
+from killable_mlflow import MlflowServer, run_mlflow, running_mlflow
+from ports import free_port
 from prometheus_server import wait_until
 
 from bridge.mlflow_tracking import MlflowTracking

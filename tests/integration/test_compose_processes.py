@@ -19,8 +19,9 @@ from compose_file import FILE, SECRETS, copy_into, resolve
 from compose_policy import Container, environment_of, health_check_of, listening_port
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from ports import free_port
 from postgres import PASSWORD, SUPERUSER, PostgreSQL
-from prometheus_server import free_port, wait_until
+from prometheus_server import wait_until
 from service_process import ROOT
 
 REQUESTS = 40

@@ -14,8 +14,9 @@ import httpx
 import pytest
 from exposition import total
 from mlflow.tracking import MlflowClient
+from ports import free_port
 from postgres import PostgreSQL
-from prometheus_server import Prometheus, free_port, scraping_prometheus, wait_until
+from prometheus_server import Prometheus, scraping_prometheus, wait_until
 from service_process import ROOT, Service, running_service
 
 pytestmark = pytest.mark.integration

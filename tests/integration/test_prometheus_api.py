@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 from exposition import counted
-from prometheus_server import free_port, scraping_prometheus, wait_until
+from ports import free_port
+from prometheus_server import scraping_prometheus, wait_until
 from service_process import Service, running_service
 
 from service.monitoring.fleet import Reading
