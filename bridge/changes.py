@@ -30,8 +30,8 @@ def change_of_version(
     Returns:
         None where there is no change to describe, or not yet.
     """
-    after = outbox.entries(run.key, EntryKind.WINDOW)
-    if len(after) != COMPARED_WINDOWS:
+    after = outbox.entries(run.key, EntryKind.WINDOW)[:COMPARED_WINDOWS]
+    if len(after) < COMPARED_WINDOWS or outbox.knows(naming.change_key(run, slot)):
         return None
     known = outbox.runs_of(run.model_name, RunKind.MONITORING)
     if any(r.model_version == run.model_version and r.day < run.day for r in known):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bridge.report import ReportError
 from bridge.runs import RELEASE_KEY_TAG, RELEASE_TAG
 from bridge.tracking import (
     MODEL_FOLDER,
@@ -18,6 +19,8 @@ from service.monitoring.tracking import Entry, EntryKind, RunKind
 from service.state.outbox import Outbox
 
 _REPORT_FOLDER = "report"
+_PAUSE_SECONDS = 60.0
+"""After a failure; each report is drawn anew, which costs a second of a core."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class Filing:
         holds_lease: Callable[[], bool],
         draw_report: Callable[[str], Path],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compose.
 
@@ -42,13 +46,16 @@ class Filing:
             holds_lease: Whether this bridge is the one that works.
             draw_report: Draws the report of the run with this key, in a folder of its own.
             clock: Unix seconds.
+            monotonic: Seconds of a clock that nobody sets.
         """
         self._outbox = outbox
         self._tracking = tracking
         self._holds_lease = holds_lease
         self._draw_report = draw_report
         self._clock = clock
+        self._monotonic = monotonic
         self._failing = False
+        self._paused_until = 0.0
 
     def file(self, store: str) -> int:
         """Send what waits; returns the number of entries.
@@ -57,6 +64,8 @@ class Filing:
             store: Where the tracking is connected to.
         """
         done = 0
+        if self._monotonic() < self._paused_until:
+            return done
         for item in self._outbox.waiting_with_files():
             if not self._holds_lease():
                 break
@@ -67,10 +76,14 @@ class Filing:
             except RefusedError as refused:
                 _LOGGER.warning("MLflow refuses %s: %s", item.entry.run_key, refused)
                 self._outbox.refuse(item.id, str(refused))
-            except (TrackingUnavailableError, OSError, RuntimeError) as problem:
+            except ReportError as problem:
+                _LOGGER.warning("%s", problem)
+                self._outbox.refuse(item.id, str(problem))
+            except (TrackingUnavailableError, OSError) as problem:
                 if not self._failing:
                     _LOGGER.warning("a file cannot be stored in MLflow; it waits: %s", problem)
                 self._failing = True
+                self._paused_until = self._monotonic() + _PAUSE_SECONDS
                 break
             else:
                 self._failing = False

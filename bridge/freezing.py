@@ -160,15 +160,16 @@ class Freezer:
             if day_start + SECONDS_PER_DAY > slot.end or run.kind not in _DAILY:
                 continue
             last = slots_of_day(day_start, slot.seconds)[-1]
-            numbers: Numbers = {}
+            numbers: dict[str, float] = {}
             if run.kind is RunKind.MONITORING:
                 frozen = self.outbox.entries(run.key, EntryKind.WINDOW)
                 expected = self._expected(run, reader, slot.seconds)
                 numbers = {
                     **day_numbers([common_numbers(entry.points) for entry in frozen]),
                     "day/windows_expected": float(expected),
-                    "day/completeness": len(frozen) / expected if expected else 0.0,
                 }
+                if expected:  # Else the history does not reach back, and nobody knows.
+                    numbers["day/completeness"] = len(frozen) / expected
                 yield Entry(run_key=run.key, kind=EntryKind.REPORT, step=last.number)
             yield Entry(
                 run_key=run.key,

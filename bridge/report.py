@@ -3,6 +3,7 @@
 Drawn from the state store in a process of its own, which ends and gives its memory back.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,10 @@ from service.state.store import State
 _TIMEOUT_SECONDS = 120
 
 
+class ReportError(Exception):
+    """A report cannot be drawn; the message says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Day:
     """What a report is about."""
@@ -41,16 +46,19 @@ def draw_in_own_process(run_key: str) -> Path:
     """Draw the report of a run, in a folder of its own that the caller removes.
 
     Raises:
-        RuntimeError: It cannot be drawn.
+        ReportError: It cannot be drawn.
     """
     folder = Path(tempfile.mkdtemp(prefix="report-"))
     file = folder / "report.html"
     command = [sys.executable, "-m", "bridge", "report", "--run", run_key, "--output", str(file)]
-    done = subprocess.run(  # noqa: S603 - our own words
-        command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"the report of {run_key} cannot be drawn: {done.stderr.strip()}")
+    try:
+        subprocess.run(  # noqa: S603 - our own words
+            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
+        )
+    except subprocess.SubprocessError as error:
+        shutil.rmtree(folder)
+        why = str(getattr(error, "stderr", None) or error).strip()[-500:]
+        raise ReportError(f"the report of {run_key} cannot be drawn: {why}") from error
     return file
 
 

@@ -37,6 +37,10 @@ class RunNaming:
             tags={**run.tags, "from_version": before, "to_version": after},
         )
 
+    def change_key(self, run: TrackedRun, slot: Slot) -> str:
+        """Key of the run about the change that brought the version of ``run`` in."""
+        return self._run(RunKind.EVENT, run.model_name, run.model_version, slot).key
+
     def samples_of(self, day_run: TrackedRun, slot: Slot) -> TrackedRun:
         """Its child, with individual predictions."""
         return self._run(
