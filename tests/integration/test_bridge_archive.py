@@ -461,18 +461,19 @@ def test_a_backup_is_made_while_the_history_is_written(
     client, stop = MlflowClient(own.uri), threading.Event()
     run_id = runs_of(own.uri)[0].info.run_id
     written: list[int] = []
+    began = threading.Event()
 
     def write() -> None:
         while not stop.is_set():
             step = len(written)
             client.log_batch(run_id, [Metric(f"m{n}", step / 7, step, step) for n in range(5)])
             written.append(step)
+            began.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        while not written:
-            time.sleep(0.01)
+        assert began.wait(30)
         backup = back_up(own, bridge, tmp_path / "backups")
         during = len(written)
     finally:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from service_process import ROOT
 
 from bridge.points import points_of
+from bridge.report import ReportError, draw_in_own_process
 from bridge.runs import RunNaming
 from bridge.windows import Slot
 from service.monitoring.tracking import Entry, EntryKind
@@ -55,3 +57,18 @@ def test_the_page_of_a_day_is_drawn_sent_and_cleared_away(tmp_path: Path) -> Non
     page = client.download_artifacts(found.info.run_id, "report/report.html", str(tmp_path))
     assert "xgboost v1 on 2024-10-04" in Path(page).read_text()
     assert not list(scratch.glob("report-*"))
+
+
+def test_a_page_that_cannot_be_drawn_says_why_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv("CTR_STATE_DIR", str(tmp_path))
+    monkeypatch.chdir(ROOT)
+
+    with pytest.raises(ReportError, match=r"nobody\|1.* cannot be drawn: there is no such model"):
+        draw_in_own_process("nobody|1")
+
+    assert not list(scratch.iterdir())
