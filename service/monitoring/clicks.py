@@ -11,7 +11,7 @@ from service.monitoring.histogram import HistogramCounts
 COHORT_SECONDS = 60
 """Clicks are kept by the whole minute of their prediction; the history keeps the same minutes."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
-"""Logarithms are taken of predictions held between this and one minus this, as scikit-learn does."""
+"""Logarithms are taken of p held between this and one minus this, as scikit-learn does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
