@@ -13,6 +13,7 @@ from service import __version__
 from service.api.body_gate import BodyGate
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
+from service.api.feedback import feedback_router
 from service.api.mlflow import mlflow_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
@@ -20,9 +21,10 @@ from service.api.predict import predict_router
 from service.monitoring.counts import ModelVersion
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
+from service.prediction.feedback import Feedback
 from service.prediction.model import ModelBundle
 from service.prediction.model_folder import load_models
-from service.prediction.prediction_id import signing_key
+from service.prediction.prediction_id import origin_of, signing_key
 from service.prediction.predictor import Predictor, Served
 from service.sampling import Sampling
 from service.scopes import ScopeParts
@@ -51,6 +53,7 @@ def create_app(
     state = open_state(settings.state_store)
     files = metrics.join()
     recorder = Recorder(files)
+    experiment = Experiment.load(settings.experiment_file, models=list(bundles))
     served = {
         name: Served(
             bundle,
@@ -59,6 +62,9 @@ def create_app(
                 version=bundle.version,
                 kind=bundle.model.kind,
                 vocabularies=bundle.encoder.vocabularies,
+                experiment=experiment.key
+                if experiment.compares and experiment.weights.get(name)
+                else None,
             ),
             Reservoir(
                 ModelVersion(name, bundle.version),
@@ -69,12 +75,22 @@ def create_app(
         )
         for name, bundle in bundles.items()
     }
+    key = signing_key(settings.signing_key, settings.state_dir / "signing.key")
     predictor = Predictor(
         served=served,
-        experiment=Experiment.load(settings.experiment_file, models=list(bundles)),
+        experiment=experiment,
         recorder=recorder,
-        signing_key=signing_key(settings.signing_key, settings.state_dir / "signing.key"),
+        signing_key=key,
+        origin=origin_of(settings.instance),
         faults=FaultInjector(parse_faults(settings.faults), started=time.monotonic()),
+    )
+
+    feedback = Feedback(
+        clicks=state.clicks,
+        recorder=recorder,
+        models=served.keys(),
+        signing_key=key,
+        attribution_seconds=settings.attribution_window,
     )
 
     registry = registry_of(metrics)
@@ -117,6 +133,7 @@ def create_app(
     )
     install_error_handlers(app, recorder)
     app.include_router(predict_router(predictor))
+    app.include_router(feedback_router(feedback))
     app.include_router(
         operations_router(registry, {name: bundle.version for name, bundle in bundles.items()})
     )

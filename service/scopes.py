@@ -21,6 +21,9 @@ from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import State
 from service.ticker import TickJob
 
+_FORGETTING_SECONDS = 3600.0
+"""How much longer than they count clicks are remembered: clocks of replicas differ."""
+
 
 class ScopeParts:
     """Builds the scopes of one worker over the same state."""
@@ -134,4 +137,8 @@ class ScopeParts:
         kept = self._settings.history
         history.thin(now, history_seconds=kept)
         self._state.drift_samples(key).thin(now, history_seconds=kept)
+        self._state.clicks.forget_before(
+            expired=now - self._settings.attribution_window - _FORGETTING_SECONDS,
+            cohorts=now - kept,
+        )
         self._state.sampled_windows(key).drop_before(now - KEPT_SECONDS)

@@ -87,6 +87,8 @@ class Settings(BaseModel):
     """Ratio of variances from which it is severe; its inverse below."""
     drift_latency_z: Annotated[float, Field(gt=0)] = 2.0
     """z of the mean latency over the window from which it counts as an anomaly."""
+    attribution_window: Annotated[int, Field(ge=1)] = 86_400
+    """Seconds after a prediction in which its click counts."""
     monitoring_source: Literal["local", "prometheus"] = "local"
     """Whether this host's counters are monitored, or the fleet's through Prometheus."""
     prometheus_url: str | None = None
@@ -128,6 +130,15 @@ class Settings(BaseModel):
                 f"CTR_BRIDGE_WINDOW: windows of {seconds} s do not divide a day into whole "
                 f"minutes; give a divisor of 86400 that is a multiple of 60, or below a minute of "
                 f"CTR_SNAPSHOT_INTERVAL, {tick}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clicks_ripen_within_the_history(self) -> Self:
+        if self.attribution_window >= self.history:
+            raise ValueError(
+                f"CTR_ATTRIBUTION_WINDOW: {self.attribution_window} s are not less than "
+                f"CTR_HISTORY, {self.history} s; nothing would be left to judge"
             )
         return self
 

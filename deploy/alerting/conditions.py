@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from deploy.alerting.durations import duration, number
 from deploy.alerting.pace import Pace
 from deploy.alerting.rules import Alert, Group, Record, Severity
-from deploy.alerting.selectors import CLICKS, JOB, named, series
+from deploy.alerting.selectors import JOB, named, series
 from service.monitoring import catalogue
 from service.monitoring.health import HealthLevel
 from service.monitoring.objectives import (
@@ -110,7 +110,10 @@ def quality_group(pace: Pace) -> Group:
         name="ctr_quality",
         interval_seconds=pace.slow_evaluation_seconds,
         rules=[
-            Record(record=_CLICKS, expr=f"sum by (job, model) (increase({named(CLICKS)}[1d]))"),
+            Record(
+                record=_CLICKS,
+                expr=f"sum by (job, model) (increase({series(catalogue.CLICKS)}[1d]))",
+            ),
             Record(
                 record=_CALIBRATION,
                 expr=f"sum by (job, model) (increase({predicted}[1d]))\n/\n{_CLICKS}",

@@ -5,9 +5,6 @@ from service.monitoring.catalogue import Metric
 JOB = "ctr"
 """Prometheus's name for the service."""
 
-CLICKS = "ctr_clicks_total"
-"""Of a coming release: until the service counts clicks no series bears the name."""
-
 
 def series(metric: Metric, **labels: str) -> str:
     """Select the series of the job, such as ``ctr_health_status{job="ctr"}``."""

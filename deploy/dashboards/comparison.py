@@ -15,7 +15,6 @@ from deploy.dashboards.panels import (
     number,
     side_by_side,
 )
-from deploy.dashboards.planned import CLICKS
 from deploy.dashboards.quality import NO_CLICKS
 from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio
 from service.monitoring import catalogue
@@ -186,7 +185,7 @@ def _predictions() -> Section:
 
 
 def _outcome() -> Section:
-    clicks = _PERIOD.increase(CLICKS)
+    clicks = _PERIOD.increase(catalogue.CLICKS)
     return Section(
         "Clicks",
         [

@@ -15,9 +15,8 @@ from deploy.dashboards.panels import (
     number,
     timeline,
 )
-from deploy.dashboards.planned import CLICKS
 from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio
-from service.monitoring.catalogue import DRIFT_ACTIVE, DRIFT_LOG_EVIDENCE, PREDICTION
+from service.monitoring.catalogue import CLICKS, DRIFT_ACTIVE, DRIFT_LOG_EVIDENCE, PREDICTION
 
 NO_CLICKS = "No clicks yet"
 _STATES = {0: ("none", CALM), 1: ("drift", ALARM)}

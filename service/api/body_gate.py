@@ -14,6 +14,8 @@ BODY_ARRIVED = "ctr.body_arrived"
 """Key of the request's scope under which ``time.perf_counter()`` of the arrival is found."""
 
 BATCH_PATH = "/predict_ctr/batch"
+FEEDBACK_PATH = "/feedback"
+_BATCH_PATHS = {BATCH_PATH, FEEDBACK_PATH}
 _MAX_BODY_BYTES = 64 * 1024
 """Of anything but a batch."""
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
@@ -36,7 +38,7 @@ class BodyGate:
         if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
             await self._app(scope, receive, send)
             return
-        limit = self._max_batch_bytes if scope["path"] == BATCH_PATH else _MAX_BODY_BYTES
+        limit = self._max_batch_bytes if scope["path"] in _BATCH_PATHS else _MAX_BODY_BYTES
         body = bytearray()
         size = 0
         more = True

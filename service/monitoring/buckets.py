@@ -4,6 +4,9 @@ Steps grow by 2^(1/4) where the mass is expected and by 2^(1/2) outside, which k
 information about a change of the score distribution and quantiles within 1 % of the truth.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,3 +45,8 @@ def bucket_counts(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> N
         Counts, not cumulative, shape ``(b + 1,)``; the last bucket is unbounded.
     """
     return np.bincount(np.searchsorted(bounds, values, side="left"), minlength=len(bounds) + 1)
+
+
+def bucket_of(value: float, bounds: Sequence[float]) -> int:
+    """Index of the bucket that holds ``value``, as :func:`bucket_counts` has them."""
+    return bisect_left(bounds, value)

@@ -41,6 +41,20 @@ class ErrorType(StrEnum):
     NON_FINITE_SCORE = "non_finite_score"
 
 
+class FeedbackResult(StrEnum):
+    """What became of one event of a feedback batch."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """The click of this prediction is counted already."""
+    EXPIRED = "expired"
+    """The attribution window of its prediction is over."""
+    INVALID = "invalid"
+    """The id was not made with our key, or the click is older than its prediction."""
+    UNKNOWN = "unknown"
+    """The id is ours, but the model is not served here."""
+
+
 class Rejection(StrEnum):
     """Why a request was refused before it reached a model."""
 
@@ -145,6 +159,20 @@ PREDICTION_LAST = Metric(
     meaning="The most recent prediction; absent until there is one.",
     merge=Merge.LATEST,
 )
+PREDICTION_NEGATIVE_LOG_COMPLEMENT = Metric(
+    name="ctr_prediction_negative_log_complement_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="nats",
+    meaning="Sum of -ln(1 - p) over predictions: their log loss if none is clicked.",
+)
+ASSIGNED_PREDICTIONS = Metric(
+    name="ctr_assigned_predictions_total",
+    kind="counter",
+    labels=(*MODEL_LABELS, "experiment", "cell"),
+    unit="predictions",
+    meaning="Predictions for users whom the experiment gave the model, by cell of users.",
+)
 FEATURE_VALUES = Metric(
     name="ctr_feature_values_total",
     kind="counter",
@@ -159,6 +187,42 @@ MODEL_INFO = Metric(
     unit="constant 1",
     meaning="A model version that is being served.",
     merge=Merge.LIVE_MAX,
+)
+CLICKS = Metric(
+    name="ctr_clicks_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="clicks",
+    meaning="Clicks on predictions of the model, by time of arrival.",
+)
+CLICKED_PREDICTION = Metric(
+    name="ctr_clicked_prediction_ratio",
+    kind="histogram",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Predicted click-through rate of predictions that were clicked, by arrival.",
+    bounds=PREDICTION_BOUNDS,
+)
+CLICKED_NEGATIVE_LOG = Metric(
+    name="ctr_clicked_negative_log_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="nats",
+    meaning="Sum of -ln(p) over predictions that were clicked, by arrival.",
+)
+CLICKED_NEGATIVE_LOG_COMPLEMENT = Metric(
+    name="ctr_clicked_negative_log_complement_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="nats",
+    meaning="Sum of -ln(1 - p) over predictions that were clicked, by arrival.",
+)
+FEEDBACK_EVENTS = Metric(
+    name="ctr_feedback_events_total",
+    kind="counter",
+    labels=("result",),
+    unit="events",
+    meaning="Events of feedback, by what became of them.",
 )
 REJECTED_REQUESTS = Metric(
     name="ctr_rejected_requests_total",
@@ -329,8 +393,15 @@ CATALOGUE: tuple[Metric, ...] = (
     PREDICTION,
     PREDICTION_SQUARED,
     PREDICTION_LAST,
+    PREDICTION_NEGATIVE_LOG_COMPLEMENT,
+    ASSIGNED_PREDICTIONS,
     FEATURE_VALUES,
     MODEL_INFO,
+    CLICKS,
+    CLICKED_PREDICTION,
+    CLICKED_NEGATIVE_LOG,
+    CLICKED_NEGATIVE_LOG_COMPLEMENT,
+    FEEDBACK_EVENTS,
     REJECTED_REQUESTS,
     HEALTH_STATUS,
     BASELINE_PREDICTION_MEAN,

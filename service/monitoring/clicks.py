@@ -1,17 +1,63 @@
 """What came of predictions: clicks, added up by the time of the prediction they belong to."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.histogram import HistogramCounts
+from service.monitoring.window import Window
 
 COHORT_SECONDS = 60
 """Clicks are kept by the whole minute of their prediction; the history keeps the same minutes."""
+_READING_SECONDS = 5.0
+"""A snapshot is read within this after the boundary of the clock that it is for."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """Logarithms are taken of p held between this and one minus this, as scikit-learn does."""
+
+
+def negative_log(prediction: float) -> float:
+    """Loss -ln(p) of a prediction that was clicked, in nats."""
+    return -math.log(max(prediction, SMALLEST_PROBABILITY))
+
+
+def negative_log_complement(prediction: float) -> float:
+    """Loss -ln(1 - p) of a prediction that was not clicked, in nats."""
+    return -math.log1p(-min(prediction, 1.0 - SMALLEST_PROBABILITY))
+
+
+def sum_of_negative_log_complements(predictions: NDArray[np.float64]) -> float:
+    """Sum of :func:`negative_log_complement` over predictions, shape ``(n,)``."""
+    return -float(np.log1p(-np.minimum(predictions, 1.0 - SMALLEST_PROBABILITY)).sum())
+
+
+class Click(NamedTuple):
+    """One click on one prediction."""
+
+    key: bytes
+    """Unique to the prediction."""
+    origin: int
+    """The instance that predicted, 32 bits."""
+    model: str
+    version: str
+    milliseconds: int
+    """When it was predicted, Unix time."""
+    prediction: float
+    """Predicted CTR."""
+    experiment: int
+    """Fingerprint of the experiment that chose the model, 32 bits."""
+    cell: int | None
+    """The user's cell in it; None where no experiment chose the model."""
+
+    @property
+    def minute(self) -> int:
+        """Beginning of its cohort, Unix seconds."""
+        return self.milliseconds // 1000 // COHORT_SECONDS * COHORT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +77,19 @@ class ClickSums:
     def count(self) -> float:
         """Number of clicks."""
         return float(self.by_bucket.sum())
+
+    @classmethod
+    def total(cls, parts: Iterable["ClickSums"]) -> "ClickSums":
+        """Add up; no parts are no clicks."""
+        return reduce(ClickSums._plus, parts, NO_CLICKS)
+
+    def _plus(self, other: "ClickSums") -> "ClickSums":
+        return ClickSums(
+            prediction=self.prediction + other.prediction,
+            negative_log=self.negative_log + other.negative_log,
+            negative_log_complement=self.negative_log_complement + other.negative_log_complement,
+            by_bucket=self.by_bucket + other.by_bucket,
+        )
 
 
 NO_CLICKS = ClickSums(
@@ -53,3 +112,17 @@ class Cohort:
     negative_log_complement: float
     """Sum of -ln(1 - p) over every prediction."""
     clicks: ClickSums
+
+
+def cohort_minutes(window: Window) -> tuple[int, int]:
+    """Find the minutes whose clicks belong to the predictions of ``window``.
+
+    A window that ends in the middle of a minute ends with a life of the service: nothing was
+    predicted in the rest of it.
+
+    Returns:
+        The first minute and the one after the last, Unix seconds.
+    """
+    first = math.floor(window.start / COHORT_SECONDS) * COHORT_SECONDS
+    after_last = math.ceil((window.end - _READING_SECONDS) / COHORT_SECONDS) * COHORT_SECONDS
+    return first, after_last

@@ -32,6 +32,8 @@ class ModelCounts:
     """Request durations in seconds."""
     predictions: HistogramCounts
     """Predicted CTR, a ratio."""
+    negative_log_complement: float
+    """Sum of -ln(1 - p) over the predictions."""
 
     @property
     def requests(self) -> float:
@@ -77,6 +79,7 @@ class _Sums:
                 catalogue.REQUEST_DURATION, catalogue.REQUEST_DURATION_SQUARED
             ),
             predictions=self.histogram(catalogue.PREDICTION, catalogue.PREDICTION_SQUARED),
+            negative_log_complement=self.value(catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT),
         )
 
 

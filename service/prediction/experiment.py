@@ -1,13 +1,17 @@
 """A/B assignment: which model answers for which user."""
 
 import hashlib
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+from service.monitoring.cells import CELLS
 
 DEFAULT_FILE = Path("experiment.toml")
 DEFAULT_MODEL = "xgboost"
@@ -17,7 +21,15 @@ class ExperimentError(ValueError):
     """The experiment cannot be run; the message names the field and the fix."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment(NamedTuple):
+    """What the experiment gives a user."""
+
+    model: str
+    cell: int | None
+    """Which of the ``CELLS`` groups of users this is one of; None where nothing is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Shares of users for each variant; a variant is a model.
 
@@ -83,10 +95,34 @@ class Experiment:
             f"{model} to {weight / total:.0%}" for model, weight in self.weights.items() if weight
         )
 
-    def assign(self, user_id: str) -> str:
-        """Model of this user."""
+    @cached_property
+    def compares(self) -> bool:
+        """Whether at least two variants get traffic."""
+        return sum(weight > 0 for weight in self.weights.values()) > 1
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """32 bits that change with the name, the salt or a share.
+
+        What was counted under other shares must not be compared with what is counted now.
+        """
+        total = sum(self.weights.values())
+        shares = {model: f"{weight / total:.9f}" for model, weight in self.weights.items()}
+        content = json.dumps([self.name, self.salt, shares], sort_keys=True)
+        return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=4).digest())
+
+    @cached_property
+    def key(self) -> str:
+        """Name and fingerprint, as metrics are labelled."""
+        return f"{self.name}.{self.fingerprint:08x}"
+
+    def assign(self, user_id: str) -> Assignment:
+        """Model and cell of this user; the cell says nothing about the model."""
         digest = hashlib.blake2b(f"{self.salt}:{user_id}".encode(), digest_size=8).digest()
-        share = int.from_bytes(digest) / 2**64
+        number = int.from_bytes(digest)
+        return Assignment(self._model_at(number / 2**64), number % CELLS if self.compares else None)
+
+    def _model_at(self, share: float) -> str:
         total = sum(self.weights.values())
         for model, end in zip(self.weights, accumulate(self.weights.values()), strict=True):
             if share < end / total:

@@ -11,8 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-_FORMAT = 1
-_FIXED = struct.Struct(">BQd6sB")
+from service.monitoring.cells import CELLS
+
+_FORMAT = 2
+_FIXED = struct.Struct(">BQd6sIIBB")
+_NO_CELL = CELLS
 _SIGNATURE_BYTES = 16
 _KEY_BYTES = 32
 
@@ -36,23 +39,38 @@ class PredictionId(NamedTuple):
     """When it was answered, Unix time."""
     nonce: bytes
     """Six random bytes: two equal predictions have two ids."""
+    origin: int
+    """Which instance answered, 32 bits; see :func:`origin_of`."""
+    experiment: int
+    """Fingerprint of the experiment whose assignment chose the model, 32 bits."""
+    cell: int | None
+    """The user's cell in that experiment; None where no experiment chose the model."""
 
     def signed(self, key: bytes) -> str:
         """Encode for the client."""
         model = self.model.encode()
         content = (
-            _FIXED.pack(_FORMAT, self.milliseconds, self.score, self.nonce, len(model))
+            _FIXED.pack(
+                _FORMAT,
+                self.milliseconds,
+                self.score,
+                self.nonce,
+                self.origin,
+                self.experiment,
+                _NO_CELL if self.cell is None else self.cell,
+                len(model),
+            )
             + model
             + self.version.encode()
         )
         return base64.urlsafe_b64encode(_signature(content, key) + content).decode().rstrip("=")
 
     @classmethod
-    def verified(cls, text: str, key: bytes) -> "PredictionId":
+    def verified(cls, text: str, key: bytes) -> "VerifiedId":
         """Decode what :meth:`signed` made.
 
         Raises:
-            InvalidPredictionIdError: The signature does not fit.
+            InvalidPredictionIdError: The signature does not fit, or an earlier release made it.
         """
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -63,15 +81,36 @@ class PredictionId(NamedTuple):
             signature, _signature(content, key)
         ):
             raise InvalidPredictionIdError("the signature does not fit")
-        _, milliseconds, score, nonce, model_bytes = _FIXED.unpack_from(content)
+        form, milliseconds, score, nonce, origin, experiment, cell, model_bytes = (
+            _FIXED.unpack_from(content)
+        )
+        if form != _FORMAT:
+            raise InvalidPredictionIdError(f"format {form} is not {_FORMAT}")
         names = content[_FIXED.size :]
-        return cls(
+        identity = cls(
             model=names[:model_bytes].decode(),
             version=names[model_bytes:].decode(),
             score=score,
             milliseconds=milliseconds,
             nonce=nonce,
+            origin=origin,
+            experiment=experiment,
+            cell=None if cell == _NO_CELL else cell,
         )
+        return VerifiedId(identity, signature)
+
+
+class VerifiedId(NamedTuple):
+    """An id that was made with our key."""
+
+    identity: PredictionId
+    signature: bytes
+    """Unique to the prediction: one text or another that stands for the same id has the same."""
+
+
+def origin_of(instance: str) -> int:
+    """Shorten the name of an instance to the 32 bits that its prediction ids carry."""
+    return int.from_bytes(hashlib.blake2b(instance.encode(), digest_size=4).digest())
 
 
 def signing_key(configured: str | None, file: Path) -> bytes:

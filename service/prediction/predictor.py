@@ -72,6 +72,8 @@ class _Part:
     model: str
     rows: Sequence[int]
     requests: Sequence[AdRequest]
+    cells: Sequence[int | None]
+    """Cell of each row's user; None where no experiment chose the model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,12 +94,14 @@ class Predictor:
         experiment: Experiment,
         recorder: Recorder,
         signing_key: bytes,
+        origin: int,
         faults: FaultInjector,
     ) -> None:
         self._served = served
         self._experiment = experiment
         self._recorder = recorder
         self._key = signing_key
+        self._origin = origin
         self._faults = faults
         self._waiting: list[_Call] = []
         self._failing: set[str] = set()
@@ -126,7 +130,11 @@ class Predictor:
             raise UnknownModelError(
                 f"there is no model {model_name!r}; served are {', '.join(self._served)}"
             )
-        parts = self._parts(requests) if model_name is None else [_whole(model_name, requests)]
+        parts = (
+            self._parts(requests)
+            if model_name is None
+            else [_Part(model_name, range(len(requests)), requests, [None] * len(requests))]
+        )
         models = {part.model for part in parts}
         for model in models:
             self._served[model].recorder.started()
@@ -147,12 +155,17 @@ class Predictor:
 
     def _parts(self, requests: Sequence[AdRequest]) -> list[_Part]:
         if len(requests) == 1:
-            return [_whole(self._experiment.assign(requests[0].user_id), requests)]
+            model, cell = self._experiment.assign(requests[0].user_id)
+            return [_Part(model, (0,), requests, (cell,))]
         rows_of: dict[str, list[int]] = {}
+        cells: list[int | None] = []
         for row, request in enumerate(requests):
-            rows_of.setdefault(self._experiment.assign(request.user_id), []).append(row)
+            model, cell = self._experiment.assign(request.user_id)
+            rows_of.setdefault(model, []).append(row)
+            cells.append(cell)
         return [
-            _Part(model, rows, [requests[row] for row in rows]) for model, rows in rows_of.items()
+            _Part(model, rows, [requests[row] for row in rows], [cells[row] for row in rows])
+            for model, rows in rows_of.items()
         ]
 
     def _run_turn(self) -> None:
@@ -233,6 +246,7 @@ class Predictor:
                 value_indices = served.bundle.encoder.value_indices
                 indices = np.array([value_indices(request) for request in part.requests])
                 served.recorder.predicted(result, indices)
+                served.recorder.assigned([cell for cell in part.cells if cell is not None])
         return outcome
 
     def _predictions(
@@ -243,20 +257,21 @@ class Predictor:
             if isinstance(result, ErrorType):
                 raise ModelFailedError(part.model, result)
             bundle = self._served[part.model].bundle
-            for row, score in zip(part.rows, result.tolist(), strict=True):
-                by_row[row] = self._prediction(bundle, score, now)
+            for row, score, cell in zip(part.rows, result.tolist(), part.cells, strict=True):
+                by_row[row] = self._prediction(bundle, score, cell, now)
         return [by_row[row] for row in range(len(by_row))]
 
-    def _prediction(self, bundle: ModelBundle, score: float, now: float) -> Prediction:
+    def _prediction(
+        self, bundle: ModelBundle, score: float, cell: int | None, now: float
+    ) -> Prediction:
         identity = PredictionId(
             model=bundle.name,
             version=bundle.version,
             score=score,
             milliseconds=int(now * 1000),
             nonce=os.urandom(6),
+            origin=self._origin,
+            experiment=self._experiment.fingerprint,
+            cell=cell,
         )
         return Prediction(identity.signed(self._key), score, bundle.name, bundle.version)
-
-
-def _whole(model: str, requests: Sequence[AdRequest]) -> _Part:
-    return _Part(model, range(len(requests)), requests)

@@ -26,7 +26,32 @@ class HistorySource:
 
     def window(self, seconds: float, *, until: Snapshot) -> Window:
         """Give the window that ends with ``until``, from the history's nearest earlier row."""
-        rows = [*self._history.window_rows(until.at - seconds, until), until]
+        return self._since(until.at - seconds, until)
+
+    def between(self, start: float, end: float) -> Window | None:
+        """Give the window between two boundaries of the clock, in Unix seconds.
+
+        Where there is no row at a boundary, the nearest earlier one takes its place; where the
+        history begins later than ``start``, the window does.
+
+        Returns:
+            None where nothing is stored of it.
+        """
+        until = self._history.at_boundary(end)
+        first = self._history.at_boundary(start)
+        if until is None or (first is not None and first.at >= until.at):
+            return None
+        return self._since(start if first is None else first.at, until)
+
+    def minutes(self, start: float, end: float) -> Iterator[Window]:
+        """Cut the span between two boundaries into adjacent windows of whole minutes.
+
+        A gap is one longer window.
+        """
+        return windows_between(self._history, start, end, spacing_seconds=_SECONDS_PER_MINUTE)
+
+    def _since(self, start: float, until: Snapshot) -> Window:
+        rows = [*self._history.window_rows(start, until), until]
         if len(rows) == 1:
             return since_counters_began(until)
         first, following = rows[:2]

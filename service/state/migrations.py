@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -72,5 +73,47 @@ def add_outbox(connection: Connection) -> None:
         Column("model_version", String, primary_key=True),
         Column("worker", String, primary_key=True),
         Column("content", Text, nullable=False),
+    )
+    tables.create_all(connection)
+
+
+def add_clicks(connection: Connection) -> None:
+    """Version 4 counts clicks by the minute of their prediction."""
+    tables = MetaData()
+    Table(
+        "clicked",
+        tables,
+        Column("key", LargeBinary(16), primary_key=True),
+        Column("minute", BigInteger, nullable=False),
+        Index("clicked_by_minute", "minute"),
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "click_cohorts",
+        tables,
+        Column("model_name", String, primary_key=True),
+        Column("model_version", String, primary_key=True),
+        Column("minute", BigInteger, primary_key=True),
+        Column("origin", BigInteger, primary_key=True),
+        Column("bucket", Integer, primary_key=True),
+        Column("clicks", BigInteger, nullable=False),
+        Column("prediction", Double, nullable=False),
+        Column("negative_log", Double, nullable=False),
+        Column("negative_log_complement", Double, nullable=False),
+        Index("click_cohorts_by_minute", "minute"),
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "assigned_clicks",
+        tables,
+        Column("experiment", BigInteger, primary_key=True),
+        Column("model_name", String, primary_key=True),
+        Column("model_version", String, primary_key=True),
+        Column("minute", BigInteger, primary_key=True),
+        Column("origin", BigInteger, primary_key=True),
+        Column("cell", Integer, primary_key=True),
+        Column("clicks", BigInteger, nullable=False),
+        Index("assigned_clicks_by_minute", "minute"),
+        sqlite_with_rowid=False,
     )
     tables.create_all(connection)

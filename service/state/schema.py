@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from service.state.errors import StateError
-from service.state.migrations import Migration, add_drift_samples, add_outbox
+from service.state.migrations import Migration, add_clicks, add_drift_samples, add_outbox
 
 metadata = MetaData()
 
@@ -146,7 +146,49 @@ sampled_windows = Table(
 )
 """Individual predictions that a worker kept of a window, until the bridge takes them."""
 
-MIGRATIONS: Sequence[Migration] = (add_drift_samples, add_outbox)
+clicked = Table(
+    "clicked",
+    metadata,
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("minute", BigInteger, nullable=False),
+    Index("clicked_by_minute", "minute"),
+    sqlite_with_rowid=False,
+)
+"""Predictions whose click is counted, until their attribution window is over."""
+
+click_cohorts = Table(
+    "click_cohorts",
+    metadata,
+    Column("model_name", String, primary_key=True),
+    Column("model_version", String, primary_key=True),
+    Column("minute", BigInteger, primary_key=True),
+    Column("origin", BigInteger, primary_key=True),
+    Column("bucket", Integer, primary_key=True),
+    Column("clicks", BigInteger, nullable=False),
+    Column("prediction", Double, nullable=False),
+    Column("negative_log", Double, nullable=False),
+    Column("negative_log_complement", Double, nullable=False),
+    Index("click_cohorts_by_minute", "minute"),
+    sqlite_with_rowid=False,
+)
+"""Sums over the clicks on the predictions of one minute, instance and bucket of predicted CTR."""
+
+assigned_clicks = Table(
+    "assigned_clicks",
+    metadata,
+    Column("experiment", BigInteger, primary_key=True),
+    Column("model_name", String, primary_key=True),
+    Column("model_version", String, primary_key=True),
+    Column("minute", BigInteger, primary_key=True),
+    Column("origin", BigInteger, primary_key=True),
+    Column("cell", Integer, primary_key=True),
+    Column("clicks", BigInteger, nullable=False),
+    Index("assigned_clicks_by_minute", "minute"),
+    sqlite_with_rowid=False,
+)
+"""Clicks of users whom an experiment gave the model, by minute of the prediction and by cell."""
+
+MIGRATIONS: Sequence[Migration] = (add_drift_samples, add_outbox, add_clicks)
 """Step ``i`` makes schema version ``i + 2`` of ``i + 1``; never changed once released.
 
 A new database is created from the tables above, which always show the newest version.

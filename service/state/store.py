@@ -7,6 +7,7 @@ from typing import Self
 from sqlalchemy import and_, delete, select
 
 from service.state.baselines import Baselines
+from service.state.clicks import Clicks
 from service.state.database import Database
 from service.state.drift_samples import StoredDriftSamples
 from service.state.history import StoredHistory
@@ -42,6 +43,7 @@ class State:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.baselines = Baselines(database)
+        self.clicks = Clicks(database)
         self.leases = Leases(database)
         self.values = KeyedValues(database)
 

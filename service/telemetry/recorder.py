@@ -1,15 +1,22 @@
 """Recording: what happened to each request, added up until the flush at the end of the turn."""
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
-from service.monitoring.buckets import bucket_counts
-from service.monitoring.catalogue import ErrorType, Outcome, Rejection
+from service.monitoring.buckets import bucket_counts, bucket_of
+from service.monitoring.catalogue import ErrorType, FeedbackResult, Outcome, Rejection
+from service.monitoring.cells import CELLS
+from service.monitoring.clicks import (
+    Click,
+    negative_log,
+    negative_log_complement,
+    sum_of_negative_log_complements,
+)
+from service.monitoring.counts import ModelVersion
 from service.telemetry.series import Series, WorkerFiles
 
 
@@ -22,6 +29,11 @@ class Recorder:
             reason: files.series(catalogue.REJECTED_REQUESTS, {"reason": reason})
             for reason in Rejection
         }
+        self._feedback = {
+            result: files.series(catalogue.FEEDBACK_EVENTS, {"result": result})
+            for result in FeedbackResult
+        }
+        self._clicks: dict[ModelVersion, _ClickRecorder] = {}
         files.flush()
 
     def model(
@@ -31,22 +43,44 @@ class Recorder:
         version: str,
         kind: str,
         vocabularies: Mapping[str, Sequence[str]],
+        experiment: str | None = None,
     ) -> "ModelRecorder":
         """Create every series of a model version, at zero.
 
-        ``vocabularies`` are the values of each bounded feature, in the order in which
-        :meth:`ModelRecorder.predicted` receives their indices.
+        Args:
+            name: Name of the model.
+            version: Its version.
+            kind: What kind of model it is.
+            vocabularies: The values of each bounded feature, in the order in which
+                :meth:`ModelRecorder.predicted` receives their indices.
+            experiment: The experiment that gives it users; None where none does.
         """
         recorder = ModelRecorder(
-            self._files, {"model": name, "version": version}, kind, vocabularies
+            self._files, {"model": name, "version": version}, kind, vocabularies, experiment
         )
+        self._clicks_of(ModelVersion(name, version))
         self._files.flush()
         return recorder
+
+    def feedback(self, results: Mapping[FeedbackResult, int], clicks: Iterable[Click]) -> None:
+        """Count the events of a feedback batch, and those clicks of it that are new."""
+        for result, count in results.items():
+            self._feedback[result].increase(float(count))
+        for click in clicks:
+            self._clicks_of(ModelVersion(click.model, click.version)).clicked(click.prediction)
+        self._files.flush()
 
     def rejected(self, reason: Rejection) -> None:
         """Count a request that was refused before it reached a model."""
         self._rejected[reason].increase()
         self._files.flush()
+
+    def _clicks_of(self, model: ModelVersion) -> "_ClickRecorder":
+        """Find the series of a version; clicks come in for versions served no more, too."""
+        if model not in self._clicks:
+            labels = {"model": model.model, "version": model.version}
+            self._clicks[model] = _ClickRecorder(self._files, labels)
+        return self._clicks[model]
 
     def flush(self) -> None:
         """Write what was recorded since the last flush; answers leave only after this."""
@@ -62,6 +96,7 @@ class ModelRecorder:
         labels: Mapping[str, str],
         kind: str,
         vocabularies: Mapping[str, Sequence[str]],
+        experiment: str | None,
     ) -> None:
         self._files = files
         self._labels = labels
@@ -86,6 +121,17 @@ class ModelRecorder:
                 for value in values
             ]
             for feature, values in vocabularies.items()
+        ]
+        self._negative_log_complements = files.series(
+            catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT, labels
+        )
+        self._cells = [
+            files.series(
+                catalogue.ASSIGNED_PREDICTIONS,
+                {**labels, "experiment": experiment, "cell": str(cell)},
+            )
+            for cell in range(CELLS)
+            if experiment is not None
         ]
         # These three exist only once there is a value to show.
         self._shortest: Series | None = None
@@ -121,9 +167,12 @@ class ModelRecorder:
                 shape ``(n, features)``.
         """
         if len(scores) == 1:
-            self._predictions.observe(float(scores[0]))
+            score = float(scores[0])
+            self._predictions.observe(score)
+            self._negative_log_complements.increase(negative_log_complement(score))
         else:
             self._predictions.observe_all(scores)
+            self._negative_log_complements.increase(sum_of_negative_log_complements(scores))
         self._predictions_squared.increase(float(scores @ scores))
         if self._last is None:
             self._last = self._files.series(catalogue.PREDICTION_LAST, self._labels)
@@ -135,6 +184,11 @@ class ModelRecorder:
             for index, count in enumerate(np.bincount(indices)):
                 if count:
                     series[index].increase(float(count))
+
+    def assigned(self, cells: Sequence[int]) -> None:
+        """Count predictions for users whom the experiment gave the model, by their cells."""
+        for cell in cells:
+            self._cells[cell].increase()
 
     def _finished(self, seconds: float) -> None:
         self._in_progress.increase(-1)
@@ -149,6 +203,22 @@ class ModelRecorder:
             self._shortest.set(seconds)
         elif seconds > self._longest.value:
             self._longest.set(seconds)
+
+
+class _ClickRecorder:
+    """The series of the clicks on one model version."""
+
+    def __init__(self, files: WorkerFiles, labels: Mapping[str, str]) -> None:
+        self._clicks = files.series(catalogue.CLICKS, labels)
+        self._predictions = _Histogram(files, catalogue.CLICKED_PREDICTION, labels)
+        self._negative_logs = files.series(catalogue.CLICKED_NEGATIVE_LOG, labels)
+        self._complements = files.series(catalogue.CLICKED_NEGATIVE_LOG_COMPLEMENT, labels)
+
+    def clicked(self, prediction: float) -> None:
+        self._clicks.increase()
+        self._predictions.observe(prediction)
+        self._negative_logs.increase(negative_log(prediction))
+        self._complements.increase(negative_log_complement(prediction))
 
 
 class _Histogram:
@@ -166,7 +236,7 @@ class _Histogram:
         self._sum = files.series(metric, labels, f"{metric.name}_sum")
 
     def observe(self, value: float) -> None:
-        self._buckets[bisect_left(self._bounds, value)].increase()
+        self._buckets[bucket_of(value, self._bounds)].increase()
         self._sum.increase(value)
 
     def observe_all(self, values: NDArray[np.float64]) -> None:

@@ -74,7 +74,7 @@ def test_later_rows_of_a_real_log_are_answered_as_offline_and_counted_exactly(
     )
     bundles = load_models(tmp_path / "models")
     experiment = Experiment.from_toml(ROOT / "experiment.toml")
-    assigned = [experiment.assign(request.user_id) for request in later]
+    assigned = [experiment.assign(request.user_id).model for request in later]
     expected = np.empty(len(later))
     for model, bundle in bundles.items():
         rows = [i for i, name in enumerate(assigned) if name == model]

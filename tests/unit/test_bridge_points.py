@@ -45,12 +45,14 @@ COUNTS = ModelCounts(
     errors=1,
     durations=histogram([0.01, 0.05, 0.1, math.inf], [0, 2, 4, 4], 0.2, 0.012),
     predictions=histogram([0.5, math.inf], [10, 10], 1.0, 0.1),
+    negative_log_complement=-10 * math.log(0.9),
 )
 NOTHING = ModelCounts(
     successes=0,
     errors=0,
     durations=histogram([0.01, math.inf], [0, 0], 0, 0),
     predictions=histogram([0.5, math.inf], [0, 0], 0, 0),
+    negative_log_complement=0.0,
 )
 
 
@@ -117,6 +119,7 @@ def test_what_is_not_finite_is_left_out() -> None:
         errors=0,
         durations=histogram([0.01, math.inf], [0, 1], math.inf, math.inf),
         predictions=COUNTS.predictions,
+        negative_log_complement=COUNTS.negative_log_complement,
     )
 
     found = numbers(slow)

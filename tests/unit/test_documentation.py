@@ -53,6 +53,7 @@ def test_the_metrics_page_lists_the_catalogue() -> None:
         ("outcome", catalogue.Outcome),
         ("error_type", catalogue.ErrorType),
         ("reason", catalogue.Rejection),
+        ("result", catalogue.FeedbackResult),
     ],
 )
 def test_the_metrics_page_lists_the_values_of_a_label(label: str, values: type[StrEnum]) -> None:

@@ -29,6 +29,7 @@ def counts(successes: int, errors: int, seconds: float) -> ModelCounts:
         errors=errors,
         durations=durations,
         predictions=durations,
+        negative_log_complement=0.0,
     )
 
 

@@ -1,5 +1,7 @@
 import base64
+import hashlib
 import stat
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,21 +17,42 @@ from service.prediction.prediction_id import (
 )
 
 KEY = b"k" * 32
-ID = PredictionId("xgboost", "20261123T014500Z-3fa29c", 0.0234, 1_764_000_000_123, b"abcdef")
+ID = PredictionId(
+    model="xgboost",
+    version="20261123T014500Z-3fa29c",
+    score=0.0234,
+    milliseconds=1_764_000_000_123,
+    nonce=b"abcdef",
+    origin=1,
+    experiment=2**32 - 1,
+    cell=63,
+)
 
 
 @given(
-    model=st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
-    score=st.floats(0, 1),
-    milliseconds=st.integers(0, 2**63),
-    nonce=st.binary(min_size=6, max_size=6),
+    st.builds(
+        PredictionId,
+        model=st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
+        version=st.just("v1"),
+        score=st.floats(0, 1),
+        milliseconds=st.integers(0, 2**63),
+        nonce=st.binary(min_size=6, max_size=6),
+        origin=st.integers(0, 2**32 - 1),
+        experiment=st.integers(0, 2**32 - 1),
+        cell=st.none() | st.integers(0, 63),
+    )
 )
-def test_an_id_says_what_was_signed(
-    model: str, score: float, milliseconds: int, nonce: bytes
-) -> None:
-    identity = PredictionId(model, "v1", score, milliseconds, nonce)
+def test_an_id_says_what_was_signed(identity: PredictionId) -> None:
+    assert PredictionId.verified(identity.signed(KEY), KEY).identity == identity
 
-    assert PredictionId.verified(identity.signed(KEY), KEY) == identity
+
+def test_an_id_of_an_earlier_format_is_refused() -> None:
+    content = struct.pack(">BQd6sB", 1, ID.milliseconds, ID.score, ID.nonce, 1) + b"m" * 40
+    signature = hashlib.blake2b(content, key=KEY, digest_size=16).digest()
+    text = base64.urlsafe_b64encode(signature + content).decode().rstrip("=")
+
+    with pytest.raises(InvalidPredictionIdError, match="format 1"):
+        PredictionId.verified(text, KEY)
 
 
 def test_changing_any_byte_is_noticed() -> None:

@@ -153,6 +153,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         experiment=Experiment(name="t", salt="s", weights={"m": 1.0}),
         recorder=recorder,
         signing_key=KEY,
+        origin=3,
         faults=FaultInjector.none(),
     )
     yield World(predictor, metrics)
@@ -232,7 +233,7 @@ def test_the_id_of_an_answer_says_what_was_answered(world: World) -> None:
 
     asyncio.run(run())
 
-    first, second = (PredictionId.verified(p.prediction_id, KEY) for p in seen)
+    first, second = (PredictionId.verified(p.prediction_id, KEY).identity for p in seen)
     assert (first.model, first.version, first.score) == ("m", VERSION, 0.07)
     assert abs(first.milliseconds / 1000 - time.time()) < 60
     assert first.nonce != second.nonce

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
+from sklearn.metrics import log_loss
 
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
-from service.monitoring.catalogue import CATALOGUE, ErrorType, Rejection
+from service.monitoring.catalogue import CATALOGUE, ErrorType, FeedbackResult, Rejection
+from service.monitoring.clicks import Click
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import ModelRecorder, Recorder
 from service.telemetry.registry import registry_of
@@ -36,7 +38,7 @@ class Worker:
         self.files = folder.join()
         self.recorder = Recorder(self.files)
         self.model: ModelRecorder = self.recorder.model(
-            "m", version="1", kind="xgboost", vocabularies=VOCABULARIES
+            "m", version="1", kind="xgboost", vocabularies=VOCABULARIES, experiment="t.0"
         )
 
     def serve(self, seconds: float, *scores: float) -> None:
@@ -44,6 +46,19 @@ class Worker:
         self.model.succeeded(seconds)
         self.model.predicted(np.array(scores), np.zeros((len(scores), 2), dtype=np.int64))
         self.recorder.flush()
+
+
+def click(score: float, *, version: str = "1") -> Click:
+    return Click(
+        key=b"k",
+        origin=0,
+        model="m",
+        version=version,
+        milliseconds=0,
+        prediction=score,
+        experiment=0,
+        cell=None,
+    )
 
 
 @pytest.fixture
@@ -109,6 +124,51 @@ def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
     assert all(family.samples for family in families if not family.name.startswith(judged))
 
 
+@given(scores=st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_losses_are_summed_as_scikit_learn_sums_them(
+    tmp_path_factory: pytest.TempPathFactory, scores: list[float]
+) -> None:
+    folder = MetricsFolder.begin(tmp_path_factory.mktemp("metrics"), 1.0)
+    worker = Worker(folder)
+    worker.serve(0.01, *scores)
+    worker.recorder.feedback({}, [click(score) for score in scores])
+    found = {name: value for (name, _), value in values(folder).items()}
+    worker.files.close()
+
+    def loss(label: int) -> float:
+        return float(log_loss([label] * len(scores), scores, labels=[0, 1], normalize=False))
+
+    assert found["ctr_prediction_negative_log_complement_total"] == pytest.approx(loss(0))
+    assert found["ctr_clicked_negative_log_complement_total"] == pytest.approx(loss(0))
+    assert found["ctr_clicked_negative_log_total"] == pytest.approx(loss(1))
+
+
+def test_assigned_users_are_counted_by_cell(folder: MetricsFolder, worker: Worker) -> None:
+    worker.model.assigned([0, 63, 63])
+    worker.recorder.flush()
+
+    found = {
+        dict(labels)["cell"]: value
+        for (name, labels), value in values(folder).items()
+        if name == "ctr_assigned_predictions_total"
+    }
+    assert len(found) == 64
+    assert {cell: value for cell, value in found.items() if value} == {"0": 1, "63": 2}
+
+
+def test_clicks_for_a_version_that_is_served_no_more_are_its_own(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    worker.recorder.feedback({FeedbackResult.ACCEPTED: 2}, [click(0.1), click(0.1, version="0")])
+
+    found = {
+        dict(labels)["version"]: value
+        for (name, labels), value in values(folder).items()
+        if name == "ctr_clicks_total"
+    }
+    assert found == {"0": 1, "1": 1}
+
+
 @given(
     durations=st.lists(st.floats(0, 20), min_size=1, max_size=30),
     scores=st.lists(st.floats(0, 1), min_size=1, max_size=30),
@@ -120,6 +180,7 @@ def test_bulk_recording_equals_prometheus_client_s_histogram(
     worker = Worker(folder)
     for seconds in durations:
         worker.serve(seconds, *scores)
+    worker.recorder.feedback({}, [click(score) for score in scores])
     own = {
         (name, dict(labels)["le"]): v
         for (name, labels), v in values(folder).items()
@@ -132,6 +193,11 @@ def test_bulk_recording_equals_prometheus_client_s_histogram(
         "ctr_request_duration_seconds", "x", buckets=LATENCY_BOUNDS, registry=registry
     )
     ratio = Histogram("ctr_prediction_ratio", "x", buckets=PREDICTION_BOUNDS, registry=registry)
+    clicked = Histogram(
+        "ctr_clicked_prediction_ratio", "x", buckets=PREDICTION_BOUNDS, registry=registry
+    )
+    for score in scores:
+        clicked.observe(score)
     for seconds in durations:
         latency.observe(seconds)
         for score in scores:
