@@ -37,7 +37,9 @@ class FeedbackEventBody(BaseModel):
     ]
     timestamp: Annotated[
         AwareDatetime | None,
-        Field(description="When it was clicked, with its UTC offset; by default now."),
+        Field(
+            strict=False, description="When it was clicked, with its UTC offset; by default now."
+        ),
     ] = None
 
     def to_event(self) -> FeedbackEvent:
