@@ -16,7 +16,7 @@ from deploy.dashboards.panels import (
     side_by_side,
 )
 from deploy.dashboards.quality import NO_CLICKS
-from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio
+from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio, some
 from service.monitoring import catalogue
 
 UID = "ctr-comparison"
@@ -185,7 +185,7 @@ def _predictions() -> Section:
 
 
 def _outcome() -> Section:
-    clicks = _PERIOD.increase(catalogue.CLICKS)
+    clicks = some(_PERIOD.increase(catalogue.CLICKS))
     return Section(
         "Clicks",
         [

@@ -15,7 +15,7 @@ from deploy.dashboards.panels import (
     number,
     timeline,
 )
-from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio
+from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio, some
 from service.monitoring.catalogue import CLICKS, DRIFT_ACTIVE, DRIFT_LOG_EVIDENCE, PREDICTION
 
 NO_CLICKS = "No clicks yet"
@@ -59,7 +59,10 @@ def calibration(selection: Selection, *, width: int = 12) -> AnyPanel:
         "right, above 1 the model predicts too little. Clicks arrive later than their predictions: "
         "after a change of traffic it is off until they have.",
         "short",
-        Query(ratio(selection.rate(CLICKS), selection.rate(PREDICTION, "_sum")), _name(selection)),
+        Query(
+            ratio(some(selection.rate(CLICKS)), selection.rate(PREDICTION, "_sum")),
+            _name(selection),
+        ),
         width=width,
         runbook=Runbook.CALIBRATION,
         no_value=NO_CLICKS,
@@ -78,7 +81,8 @@ def calibration_of_period(
         "right.",
         "short",
         Query(
-            ratio(period.increase(CLICKS), period.increase(PREDICTION, "_sum")), _name(selection)
+            ratio(some(period.increase(CLICKS)), period.increase(PREDICTION, "_sum")),
+            _name(selection),
         ),
         width=width,
         height=height,

@@ -103,3 +103,8 @@ class Selection:
 def ratio(part: str, whole: str) -> str:
     """Divide; NaN where the whole is zero."""
     return f"{part} / {whole}"
+
+
+def some(count: str) -> str:
+    """Leave out what counted nothing: where no click ever comes in, a rate of 0 would be wrong."""
+    return f"({count} > 0)"
