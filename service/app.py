@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
@@ -15,17 +15,21 @@ from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
 from service.api.feedback import feedback_router
 from service.api.mlflow import mlflow_router
+from service.api.models import models_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
 from service.monitoring.counts import ModelVersion
-from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
-from service.prediction.model import ModelBundle
-from service.prediction.model_folder import load_models
 from service.prediction.prediction_id import origin_of, signing_key
-from service.prediction.predictor import Predictor, Served
+from service.prediction.predictor import Predictor
+from service.prediction.release import Release
+from service.prediction.release_store import ReleaseStore
+from service.prediction.serving import Serving
+from service.prediction.shadow import ShadowScorer
+from service.release_follower import ReleaseFollower
+from service.releasing import Releases, reloading_on_hangup
 from service.sampling import Sampling
 from service.scopes import ScopeParts
 from service.settings import Settings
@@ -41,45 +45,31 @@ from service.ticker import Ticker
 from service.worker_process import end_with_parent, favour_event_loop
 
 
-def create_app(
-    settings: Settings, metrics: MetricsFolder, bundles: Mapping[str, ModelBundle]
-) -> FastAPI:
-    """Build one worker, which serves ``bundles`` and counts in the epoch of ``metrics``.
+def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> FastAPI:
+    """Build one worker, which begins with ``release`` and counts in the epoch of ``metrics``.
 
     Raises:
-        ExperimentError: The experiment cannot be run with these models.
         StateError: The state store cannot be used.
     """
     state = open_state(settings.state_store)
     files = metrics.join()
     recorder = Recorder(files)
-    experiment = Experiment.load(settings.experiment_file, models=list(bundles))
-    served = {
-        name: Served(
-            bundle,
-            recorder.model(
-                name,
-                version=bundle.version,
-                kind=bundle.model.kind,
-                vocabularies=bundle.encoder.vocabularies,
-                experiment=experiment.key
-                if experiment.compares and experiment.weights.get(name)
-                else None,
-            ),
-            Reservoir(
-                ModelVersion(name, bundle.version),
-                window_seconds=settings.bridge_window,
-                most=settings.samples_per_window,
-                rng=random.Random(),  # noqa: S311 - a sample, no secret
-            ),
+
+    def reservoir(model: ModelVersion) -> Reservoir:
+        return Reservoir(
+            model,
+            window_seconds=settings.bridge_window,
+            most=settings.samples_per_window,
+            rng=random.Random(),  # noqa: S311 - a sample, no secret
         )
-        for name, bundle in bundles.items()
-    }
+
+    serving = Serving(release, recorder=recorder, reservoir=reservoir)
+    shadow = ShadowScorer(recorder)
     key = signing_key(settings.signing_key, settings.state_dir / "signing.key")
     predictor = Predictor(
-        served=served,
-        experiment=experiment,
+        serving=lambda: serving.now,
         recorder=recorder,
+        shadow=shadow,
         signing_key=key,
         origin=origin_of(settings.instance),
         faults=FaultInjector(parse_faults(settings.faults), started=time.monotonic()),
@@ -88,18 +78,16 @@ def create_app(
     feedback = Feedback(
         clicks=state.clicks,
         recorder=recorder,
-        models=served.keys(),
+        models=serving.names,
         signing_key=key,
         attribution_seconds=settings.attribution_window,
     )
 
     registry = registry_of(metrics)
-    baselines = ActiveBaselines(
-        {name: bundle.baseline for name, bundle in bundles.items()}, state.baselines
-    )
+    baselines = ActiveBaselines(lambda: serving.release.baselines, state.baselines)
     gauges = JudgementGauges(files)
     sampling = Sampling(
-        reservoirs=[model.reservoir for model in served.values()],
+        reservoirs=lambda: serving.reservoirs,
         store=state.sampled_windows(settings.monitored_scope),
         worker=files.worker,
     )
@@ -110,15 +98,27 @@ def create_app(
         for i, job in enumerate(jobs)
     ]
 
+    store = ReleaseStore(settings.releases_dir)
+    follower = ReleaseFollower(store=store, serving=serving, worker=files.worker)
+    releases = Releases(
+        store=store,
+        models_dir=settings.models_dir,
+        experiment_file=settings.experiment_file,
+        workers=metrics.living_workers,
+    )
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         favour_event_loop()
-        ticking = [asyncio.create_task(ticker.run()) for ticker in tickers]
-        yield
-        for task in ticking:
+        tasks = [follower.run(), *(ticker.run() for ticker in tickers)]
+        running = [asyncio.create_task(task) for task in tasks]
+        with reloading_on_hangup(releases):
+            yield
+        for task in running:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        shadow.finish()
         for ticker in tickers:
             await asyncio.to_thread(ticker.stop)
         parts.close()
@@ -134,9 +134,8 @@ def create_app(
     install_error_handlers(app, recorder)
     app.include_router(predict_router(predictor))
     app.include_router(feedback_router(feedback))
-    app.include_router(
-        operations_router(registry, {name: bundle.version for name, bundle in bundles.items()})
-    )
+    app.include_router(models_router(releases))
+    app.include_router(operations_router(registry, lambda: serving.versions))
     app.include_router(
         monitoring_router(
             scopes=scopes,
@@ -164,4 +163,4 @@ def create_worker() -> FastAPI:
     end_with_parent()
     settings = Settings.from_environment(os.environ)
     metrics = MetricsFolder.latest(settings.metrics_dir)
-    return create_app(settings, metrics, load_models(settings.models_dir))
+    return create_app(settings, metrics, ReleaseStore(settings.releases_dir).serving())

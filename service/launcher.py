@@ -2,8 +2,10 @@
 
 import argparse
 import fcntl
+import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -18,16 +20,18 @@ from uvicorn.supervisors import Multiprocess
 from service.app import create_app
 from service.bridge_process import bridge_beside
 from service.monitoring.snapshot import Snapshot
-from service.prediction.experiment import Experiment, ExperimentError
 from service.prediction.faults import InvalidFaultsError, parse_faults
-from service.prediction.model_folder import ModelFolderError, load_models
 from service.prediction.prediction_id import InvalidSigningKeyError, signing_key
+from service.prediction.release import Release, ReleaseRefusedError
+from service.prediction.release_store import ReleaseStore
 from service.settings import InvalidSettingsError, Settings, variable
 from service.sources.local import snapshot_of
 from service.state.errors import StateError
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.registry import registry_of
+
+_LOGGER = logging.getLogger(__name__)
 
 _EPOCH_STEP_SECONDS = 0.001
 _LOOK_AGAIN_SECONDS = 0.1
@@ -46,11 +50,10 @@ class CannotStartError(Exception):
 
 _CANNOT_START = (
     CannotStartError,
-    ExperimentError,
     InvalidFaultsError,
     InvalidSettingsError,
     InvalidSigningKeyError,
-    ModelFolderError,
+    ReleaseRefusedError,
     StateError,
 )
 
@@ -85,24 +88,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> None:
-    models = load_models(settings.models_dir)
-    experiment = Experiment.load(settings.experiment_file, models=list(models))
-    for model in parse_faults(settings.faults):
-        if model not in models:
-            raise CannotStartError(f"{variable('faults')}: there is no model {model!r}")
+    # It asks for a release; while the service starts it must not end it, nor any worker.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
         with _writable(settings.state_dir):
             signing_key(settings.signing_key, settings.state_dir / "signing.key")
+            release = _begin_release(settings)
             metrics = _begin_epoch(settings)
         address = _url(listener)
         print(
-            f"serving {experiment.shares()} at {address}\n"
+            f"serving {release.experiment.shares()} at {address}\n"
             f"  try it   {address}/docs\n"
             f"  health   {address}/monitoring/health\n"
             f"  stats    {address}/monitoring/stats\n"
             f"  metrics  {address}/metrics\n"
             f"  history  {address}/monitoring/mlflow, or `make ui`\n"
-            "Ctrl-C stops",
+            "Ctrl-C stops; SIGHUP, or a POST to /models/reload, serves what is on disk by then",
             flush=True,
         )
         # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
@@ -111,9 +112,10 @@ def _serve(settings: Settings) -> None:
             suppress(KeyboardInterrupt),
         ):
             if settings.workers == 1:
-                config = _config(create_app(settings, metrics, models), settings)
+                config = _config(create_app(settings, metrics, release), settings)
                 uvicorn.Server(config).run(sockets=[listener])
             else:
+                del release  # The workers load their own.
                 config = _config("service.app:create_worker", settings)
                 _Workers(config, sockets=[listener]).run()
 
@@ -133,6 +135,15 @@ class _Workers(Multiprocess):
         super().keep_subprocess_alive()
         self._leave_worker_ends()
 
+    def handle_hup(self) -> None:
+        """Have one worker make a release, which all then serve; none is restarted."""
+        for process in self.processes:
+            # One that is starting would die of the signal.
+            if process.pid is not None and process.is_ready(timeout=1):
+                os.kill(process.pid, signal.SIGHUP)
+                return
+        _LOGGER.error("no release: no worker is ready; try again")
+
     def _leave_worker_ends(self) -> None:
         for process in self.processes:
             process.child_conn.close()
@@ -149,6 +160,16 @@ def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
     )
+
+
+def _begin_release(settings: Settings) -> Release:
+    release = ReleaseStore(settings.releases_dir).begin(
+        settings.models_dir, settings.experiment_file
+    )
+    for model in parse_faults(settings.faults):
+        if model not in release.bundles:
+            raise CannotStartError(f"{variable('faults')}: there is no model {model!r}")
+    return release
 
 
 def _begin_epoch(settings: Settings) -> MetricsFolder:
@@ -210,7 +231,7 @@ def _writable(state_dir: Path) -> Iterator[None]:
 def _wait_for_old_workers(ended: Sequence[MetricsFolder]) -> None:
     """Wait until nobody counts into an ended epoch any more: what comes after is not stored."""
     deadline = time.monotonic() + _OLD_WORKERS_SECONDS
-    while any(folder.has_living_worker() for folder in ended):
+    while any(folder.living_workers() for folder in ended):
         if time.monotonic() > deadline:
             raise CannotStartError("workers of the last start are still running; stop them")
         time.sleep(_LOOK_AGAIN_SECONDS)

@@ -109,7 +109,7 @@ def _replay_history(
     if model is None or model not in trained:
         raise UnusableTicksError(f"give --model, one of {', '.join(trained)}")
     with open_state(settings.state_store) as state:
-        baseline = ActiveBaselines(trained, state.baselines).of(model).baseline
+        baseline = ActiveBaselines(lambda: trained, state.baselines).of(model).baseline
         history = state.history(settings.scope)
         ticks = recorded_ticks(history, model, baseline.model_version, *span)
     if ticks is None:

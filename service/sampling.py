@@ -1,7 +1,7 @@
 """Brings the individual predictions that a worker kept into the state store."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from service.monitoring.sampled import SampledWindow
 from service.state.sampled_windows import StoredSampledWindows
@@ -18,8 +18,19 @@ class Sampling:
     """
 
     def __init__(
-        self, *, reservoirs: Sequence[Reservoir], store: StoredSampledWindows, worker: str
+        self,
+        *,
+        reservoirs: Callable[[], Sequence[Reservoir]],
+        store: StoredSampledWindows,
+        worker: str,
     ) -> None:
+        """Prepare.
+
+        Args:
+            reservoirs: Gives those of every version that the worker has served.
+            store: Where samples go.
+            worker: Unique to this life of the process.
+        """
         self._reservoirs = reservoirs
         self._store = store
         self._worker = worker
@@ -27,12 +38,12 @@ class Sampling:
 
     def collect(self, now: float) -> None:
         """Take the windows that are over at ``now``, in Unix seconds; on the event loop."""
-        for reservoir in self._reservoirs:
+        for reservoir in self._reservoirs():
             self._unstored += reservoir.take_finished(now)
 
     def collect_rest(self) -> None:
         """Take everything; on the event loop, which records nothing any more."""
-        for reservoir in self._reservoirs:
+        for reservoir in self._reservoirs():
             self._unstored += reservoir.take_rest()
 
     def store(self) -> None:

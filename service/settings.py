@@ -210,6 +210,11 @@ class Settings(BaseModel):
         )
 
     @property
+    def releases_dir(self) -> Path:
+        """Folder of what is served and was served before."""
+        return self.state_dir / "releases"
+
+    @property
     def metrics_dir(self) -> Path:
         """Folder of the metrics files, one folder in it for each epoch."""
         return self.state_dir / "metrics"

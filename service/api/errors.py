@@ -12,6 +12,10 @@ from service.api.schemas import FieldProblem, Problem
 from service.monitoring.capture import UnusableTrafficError
 from service.monitoring.catalogue import Rejection
 from service.prediction.predictor import ModelFailedError, UnknownModelError
+from service.prediction.release import ReleaseRefusedError
+from service.prediction.release_plan import NotReleasedError
+from service.prediction.release_store import ReleaseBusyError
+from service.releasing import ReleaseTimeoutError
 from service.sources.errors import SourceUnavailableError
 from service.state.errors import StateError
 from service.telemetry.recorder import Recorder
@@ -69,7 +73,8 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
 
     @app.exception_handler(UnknownModelError)
-    async def _unknown_model(_: Request, error: UnknownModelError) -> Response:
+    @app.exception_handler(NotReleasedError)
+    async def _unknown_model(_: Request, error: UnknownModelError | NotReleasedError) -> Response:
         recorder.rejected(Rejection.UNKNOWN_MODEL)
         detail = str(error)
         return problem(
@@ -81,12 +86,19 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
     @app.exception_handler(UnusableTrafficError)
-    async def _unusable_traffic(_: Request, error: UnusableTrafficError) -> Response:
+    @app.exception_handler(ReleaseRefusedError)
+    @app.exception_handler(ReleaseBusyError)
+    async def _conflict(
+        _: Request, error: UnusableTrafficError | ReleaseRefusedError | ReleaseBusyError
+    ) -> Response:
         return problem(HTTPStatus.CONFLICT, str(error))
 
     @app.exception_handler(StateError)
     @app.exception_handler(SourceUnavailableError)
-    async def _unavailable(_: Request, error: StateError | SourceUnavailableError) -> Response:
+    @app.exception_handler(ReleaseTimeoutError)
+    async def _unavailable(
+        _: Request, error: StateError | SourceUnavailableError | ReleaseTimeoutError
+    ) -> Response:
         return problem(
             HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": _RETRY_SECONDS}
         )

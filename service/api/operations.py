@@ -1,6 +1,6 @@
 """What a scraper and an orchestrator ask: metrics, is the process there, can it serve."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
@@ -11,8 +11,10 @@ from prometheus_client.exposition import choose_encoder
 from service.api.schemas import ProcessStatus
 
 
-def operations_router(registry: CollectorRegistry, versions: Mapping[str, str]) -> APIRouter:
-    """Endpoints over ``registry`` and the loaded models' ``versions``."""
+def operations_router(
+    registry: CollectorRegistry, versions: Callable[[], Mapping[str, str]]
+) -> APIRouter:
+    """Endpoints over ``registry`` and the ``versions`` of the models that are served."""
     router = APIRouter(tags=["Operations"])
 
     @router.get(
@@ -34,6 +36,6 @@ def operations_router(registry: CollectorRegistry, versions: Mapping[str, str]) 
     @router.get("/readyz")
     async def readyz() -> ProcessStatus:
         """Tell that the models are loaded; the server listens only once they are."""
-        return ProcessStatus(status="ready", models=dict(versions))
+        return ProcessStatus(status="ready", models=dict(versions()))
 
     return router

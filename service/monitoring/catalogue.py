@@ -224,6 +224,42 @@ FEEDBACK_EVENTS = Metric(
     unit="events",
     meaning="Events of feedback, by what became of them.",
 )
+SHADOW_PREDICTIONS = Metric(
+    name="ctr_shadow_predictions_total",
+    kind="counter",
+    labels=(*MODEL_LABELS, "outcome"),
+    unit="predictions",
+    meaning="Ad requests that the model scored without answering them, by outcome.",
+)
+SHADOW_PREDICTION = Metric(
+    name="ctr_shadow_prediction_ratio",
+    kind="histogram",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Click-through rate that the model would have answered.",
+    bounds=PREDICTION_BOUNDS,
+)
+SHADOW_PREDICTION_SQUARED = Metric(
+    name="ctr_shadow_prediction_ratio_squared_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="ratio squared",
+    meaning="Sum of squared shadow predictions, for an exact standard deviation.",
+)
+SHADOW_ANSWERED = Metric(
+    name="ctr_shadow_answered_ratio_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Sum of what others answered to the ad requests that the model scored in the shadow.",
+)
+SHADOW_DIFFERENCE_SQUARED = Metric(
+    name="ctr_shadow_difference_ratio_squared_total",
+    kind="counter",
+    labels=MODEL_LABELS,
+    unit="ratio squared",
+    meaning="Sum of squared differences between shadow prediction and answer.",
+)
 REJECTED_REQUESTS = Metric(
     name="ctr_rejected_requests_total",
     kind="counter",
@@ -402,6 +438,11 @@ CATALOGUE: tuple[Metric, ...] = (
     CLICKED_NEGATIVE_LOG,
     CLICKED_NEGATIVE_LOG_COMPLEMENT,
     FEEDBACK_EVENTS,
+    SHADOW_PREDICTIONS,
+    SHADOW_PREDICTION,
+    SHADOW_PREDICTION_SQUARED,
+    SHADOW_ANSWERED,
+    SHADOW_DIFFERENCE_SQUARED,
     REJECTED_REQUESTS,
     HEALTH_STATUS,
     BASELINE_PREDICTION_MEAN,

@@ -35,6 +35,11 @@ class ModelCounts:
     negative_log_complement: float
     """Sum of -ln(1 - p) over the predictions."""
 
+    @staticmethod
+    def none() -> "ModelCounts":
+        """Give those of a model that has done nothing."""
+        return _Sums().counts()
+
     @property
     def requests(self) -> float:
         """Requests that reached the model."""
@@ -117,6 +122,15 @@ def of_version(
         for series, value in increases.items()
         if ("model", model) in series.labels and ("version", version) in series.labels
     }
+
+
+def served_models(gauges: Mapping[Series, float]) -> frozenset[str]:
+    """Name the models that somebody serves, by :data:`catalogue.MODEL_INFO`."""
+    return frozenset(
+        dict(series.labels)["model"]
+        for series, value in gauges.items()
+        if series.name == catalogue.MODEL_INFO.name and value > 0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.monitoring.bridge_status import BridgeStatus
-from service.monitoring.counts import Extremes, counts_by_model
+from service.monitoring.counts import Extremes, counts_by_model, served_models
 from service.monitoring.drift.report import DriftReport
 from service.monitoring.health import (
     Decided,
@@ -132,6 +132,7 @@ class Monitor:
         window = self._source.window(self._health_window_seconds, until=now)
         decided = self._verdicts.load()
         drift = {} if self._drift is None else self._drift.reports(now)
+        served = served_models(now.gauges)
         models = [
             judge(
                 model,
@@ -141,6 +142,9 @@ class Monitor:
                 drift=drift.get(model),
             )
             for model, counts in counts_by_model(window.increases).items()
+            # What is served no longer keeps its counters; how it was is over. Readings of before
+            # anybody said what is served leave nothing out.
+            if not served or model in served
         ]
         bridge = None if self._bridge is None else self._bridge.load()
         late = bridge is not None and bool(bridge.alert(now.at))

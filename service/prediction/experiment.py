@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -41,6 +42,8 @@ class Experiment:
     salt: str
     weights: Mapping[str, float]
     """Positive weight, or 0 for none, by model name; they need not sum to 1."""
+    shadow: Mapping[str, float] = dataclass_field(default_factory=dict)
+    """Share of the assigned ad requests that a model scores without answering, by model name."""
 
     def __post_init__(self) -> None:
         for model, weight in self.weights.items():
@@ -48,6 +51,14 @@ class Experiment:
                 raise ExperimentError(f"variants.{model}: {weight} is not a weight of 0 or more")
         if not sum(self.weights.values()) > 0:
             raise ExperimentError("variants: give at least one model a weight above 0")
+        for model, share in self.shadow.items():
+            if not 0 < share <= 1:
+                raise ExperimentError(f"shadow.{model}: {share} is not a share above 0, up to 1")
+            if self.weights.get(model, 0.0) > 0:
+                raise ExperimentError(
+                    f"shadow.{model}: it answers already; give it the weight 0 in [variants], "
+                    "or take it out of [shadow]"
+                )
 
     @classmethod
     def load(cls, file: Path | None, *, models: Sequence[str]) -> Self:
@@ -58,17 +69,23 @@ class Experiment:
         Raises:
             ExperimentError: The file cannot be used, or names a model that is not loaded.
         """
-        if file is None and DEFAULT_FILE.exists():
-            file = DEFAULT_FILE
+        file = experiment_file(file)
         if file is None:
-            only = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
-            return cls(name="none", salt="", weights={only: 1.0})
+            return cls.of_one(models)
         experiment = cls.from_toml(file)
-        for model in experiment.weights.keys() - set(models):
-            raise ExperimentError(
-                f"{file}: variants.{model}: there is no such model; there are {', '.join(models)}"
-            )
+        for table, named in (("variants", experiment.weights), ("shadow", experiment.shadow)):
+            for model in named.keys() - set(models):
+                raise ExperimentError(
+                    f"{file}: {table}.{model}: there is no such model; "
+                    f"there are {', '.join(models)}"
+                )
         return experiment
+
+    @classmethod
+    def of_one(cls, models: Sequence[str]) -> Self:
+        """Give all users one of ``models``."""
+        only = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
+        return cls(name="none", salt="", weights={only: 1.0})
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
@@ -131,21 +148,38 @@ class Experiment:
         return max(self.weights, key=self.weights.__getitem__)
 
 
+def experiment_file(configured: Path | None) -> Path | None:
+    """Find the file that describes the experiment; None where there is none."""
+    if configured is None and DEFAULT_FILE.exists():
+        return DEFAULT_FILE
+    return configured
+
+
 def _fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = content.keys() - {"name", "salt", "variants"}
+    unknown = content.keys() - {"name", "salt", "variants", "shadow"}
     if unknown:
-        raise ExperimentError(f"{min(unknown)} is not a field; use name, salt and [variants]")
+        raise ExperimentError(
+            f"{min(unknown)} is not a field; use name, salt, [variants] and [shadow]"
+        )
     for field in ("name", "salt"):
         if not (isinstance(content.get(field), str) and content[field]):
             raise ExperimentError(f'{field}: give a text such as {field} = "2026-winter"')
     variants = content.get("variants")
     if not isinstance(variants, dict) or not variants:
         raise ExperimentError("variants: add a table [variants] with a line model = weight")
-    for model, weight in variants.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise ExperimentError(f"variants.{model}: {weight!r} is not a number")
+    shadow = content.get("shadow", {})
+    if not isinstance(shadow, dict):
+        raise ExperimentError("shadow: make it a table [shadow] with a line model = share")
     return {
         "name": content["name"],
         "salt": content["salt"],
-        "weights": {model: float(weight) for model, weight in variants.items()},
+        "weights": _numbers("variants", variants),
+        "shadow": _numbers("shadow", shadow),
     }
+
+
+def _numbers(table: str, lines: Mapping[str, Any]) -> dict[str, float]:
+    for model, number in lines.items():
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ExperimentError(f"{table}.{model}: {number!r} is not a number")
+    return {model: float(number) for model, number in lines.items()}

@@ -9,7 +9,7 @@ crash at any moment leaves the version that was current loadable.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -90,10 +90,19 @@ def load_models(models_dir: Path) -> Mapping[str, ModelBundle]:
     Raises:
         ModelFolderError: There is no model, or one of them is damaged.
     """
+    return {folder.name: load_bundle(folder) for folder in model_folders(models_dir)}
+
+
+def model_folders(models_dir: Path) -> Sequence[Path]:
+    """List the folders of models under ``models_dir``, by name.
+
+    Raises:
+        ModelFolderError: There is no model.
+    """
     folders = sorted(pointer.parent for pointer in models_dir.glob(f"*/{CURRENT_FILE}"))
     if not folders:
         raise ModelFolderError(f"{models_dir} holds no model; run scripts/train_models.py")
-    return {folder.name: load_bundle(folder) for folder in folders}
+    return folders
 
 
 def load_bundle(folder: Path) -> ModelBundle:
@@ -102,13 +111,22 @@ def load_bundle(folder: Path) -> ModelBundle:
     Raises:
         ModelFolderError: A file is missing, damaged, or belongs to another model.
     """
+    return load_version(folder, current_version(folder))
+
+
+def current_version(folder: Path) -> str:
+    """Name the version that the model in ``folder`` is to be served with.
+
+    Raises:
+        ModelFolderError: It is not said, or not there.
+    """
     version = _read(folder / CURRENT_FILE).decode(errors="replace").strip()
     if version not in versions_of(folder):
         raise ModelFolderError(
             f"{folder / CURRENT_FILE} names the version {version!r}, which is not there; "
             "write a version of the versions folder into it, or train again"
         )
-    return load_version(folder, version)
+    return version
 
 
 def load_version(folder: Path, version: str) -> ModelBundle:
@@ -130,6 +148,23 @@ def load_version(folder: Path, version: str) -> ModelBundle:
             baseline=Baseline.from_json(_checked(home / BASELINE_FILE, checksums).decode()),
             metadata=_metadata(metadata),
         )
+    except KeyError as error:
+        raise ModelFolderError(_damaged(home / METADATA_FILE, f"{error} is missing")) from error
+    except (ValueError, TypeError) as error:
+        raise ModelFolderError(_damaged(home, str(error))) from error
+
+
+def verify_version(folder: Path, version: str) -> None:
+    """Compare every file of a version with its checksum, without loading it.
+
+    Raises:
+        ModelFolderError: A file is missing or damaged.
+    """
+    home = folder / VERSIONS_FOLDER / version
+    try:
+        checksums = json.loads(_read(home / METADATA_FILE))["sha256"]
+        for name in checksums:
+            _checked(home / name, checksums)
     except KeyError as error:
         raise ModelFolderError(_damaged(home / METADATA_FILE, f"{error} is missing")) from error
     except (ValueError, TypeError) as error:

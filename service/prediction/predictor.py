@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from service.monitoring.catalogue import ErrorType
 from service.prediction.ad_request import AdRequest
-from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
 from service.prediction.model import ModelBundle
 from service.prediction.prediction_id import PredictionId
-from service.telemetry.recorder import ModelRecorder, Recorder
-from service.telemetry.reservoir import Reservoir
+from service.prediction.serving import Served, ServedModels
+from service.prediction.shadow import ShadowScorer
+from service.telemetry.recorder import Recorder
 
 _TIMER_RESOLUTION_SECONDS = 0.001
 
@@ -56,20 +56,11 @@ Render = Callable[[Sequence[Prediction], float], bytes]
 """Makes the finished answer from the predictions and the latency in milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A model that answers, and where what it does is recorded."""
-
-    bundle: ModelBundle
-    recorder: ModelRecorder
-    reservoir: Reservoir
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     """The rows of one call that go to one model."""
 
-    model: str
+    served: Served
     rows: Sequence[int]
     requests: Sequence[AdRequest]
     cells: Sequence[int | None]
@@ -78,28 +69,32 @@ class _Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
+    now: ServedModels
+    """What was served when it arrived; it is answered and counted by that."""
     parts: Sequence[_Part]
+    assigned: bool
+    """Whether the experiment chose the models."""
     arrived: float
     render: Render
     answer: asyncio.Future[bytes]
 
 
 class Predictor:
-    """Answers ad requests with the models of an experiment."""
+    """Answers ad requests with the models that are served when they arrive."""
 
     def __init__(
         self,
         *,
-        served: Mapping[str, Served],
-        experiment: Experiment,
+        serving: Callable[[], ServedModels],
         recorder: Recorder,
+        shadow: ShadowScorer,
         signing_key: bytes,
         origin: int,
         faults: FaultInjector,
     ) -> None:
-        self._served = served
-        self._experiment = experiment
+        self._serving = serving
         self._recorder = recorder
+        self._shadow = shadow
         self._key = signing_key
         self._origin = origin
         self._faults = faults
@@ -126,21 +121,17 @@ class Predictor:
             UnknownModelError: ``model_name`` is not served.
             ModelFailedError: A model gave no usable score.
         """
-        if model_name is not None and model_name not in self._served:
+        now = self._serving()
+        if model_name is not None and model_name not in now.models:
             raise UnknownModelError(
-                f"there is no model {model_name!r}; served are {', '.join(self._served)}"
+                f"there is no model {model_name!r}; served are {', '.join(now.models)}"
             )
-        parts = (
-            self._parts(requests)
-            if model_name is None
-            else [_Part(model_name, range(len(requests)), requests, [None] * len(requests))]
-        )
-        models = {part.model for part in parts}
-        for model in models:
-            self._served[model].recorder.started()
-        await self._suffer_delay(models)
+        parts = _parts(now, requests) if model_name is None else [_whole(now, model_name, requests)]
+        for part in parts:
+            part.served.recorder.started()
+        await self._suffer_delay({part.served.bundle.name for part in parts})
         loop = asyncio.get_running_loop()
-        call = _Call(parts, arrived, render, loop.create_future())
+        call = _Call(now, parts, model_name is None, arrived, render, loop.create_future())
         if not self._waiting:
             loop.call_soon(self._run_turn)
         self._waiting.append(call)
@@ -152,21 +143,6 @@ class Predictor:
             self._recorder.flush()
             # A timer may fire early; a fault of 300 ms lasts no less.
             await asyncio.sleep(delay + _TIMER_RESOLUTION_SECONDS)
-
-    def _parts(self, requests: Sequence[AdRequest]) -> list[_Part]:
-        if len(requests) == 1:
-            model, cell = self._experiment.assign(requests[0].user_id)
-            return [_Part(model, (0,), requests, (cell,))]
-        rows_of: dict[str, list[int]] = {}
-        cells: list[int | None] = []
-        for row, request in enumerate(requests):
-            model, cell = self._experiment.assign(request.user_id)
-            rows_of.setdefault(model, []).append(row)
-            cells.append(cell)
-        return [
-            _Part(model, rows, [requests[row] for row in rows], [cells[row] for row in rows])
-            for model, rows in rows_of.items()
-        ]
 
     def _run_turn(self) -> None:
         calls, self._waiting = self._waiting, []
@@ -187,14 +163,15 @@ class Predictor:
         # Written before scoring: a worker that hangs in a model shows what it hangs with.
         self._recorder.flush()
         scores: dict[_Part, NDArray[np.float64] | ErrorType] = {}
-        parts_of: dict[str, list[_Part]] = {}
+        # By version too: a turn may hold calls of before and after a release.
+        parts_of: dict[int, list[_Part]] = {}
         for part in (part for call in calls for part in call.parts):
-            if self._faults.fails(part.model, time.monotonic()):
+            if self._faults.fails(part.served.bundle.name, time.monotonic()):
                 scores[part] = ErrorType.INJECTED_FAULT
             else:
-                parts_of.setdefault(part.model, []).append(part)
-        for model, parts in parts_of.items():
-            scores.update(self._score(self._served[model].bundle, parts))
+                parts_of.setdefault(id(part.served.bundle), []).append(part)
+        for parts in parts_of.values():
+            scores.update(self._score(parts[0].served.bundle, parts))
         return [self._outcome(call, [scores[part] for part in call.parts]) for call in calls]
 
     def _score(
@@ -236,7 +213,7 @@ class Predictor:
             outcome = defect
             scores = [ErrorType.EXCEPTION] * len(call.parts)
         for part, result in zip(call.parts, scores, strict=True):
-            served = self._served[part.model]
+            served = part.served
             if isinstance(result, ErrorType):
                 served.recorder.failed(seconds, result)
                 served.reservoir.failed(now, seconds)
@@ -246,7 +223,11 @@ class Predictor:
                 value_indices = served.bundle.encoder.value_indices
                 indices = np.array([value_indices(request) for request in part.requests])
                 served.recorder.predicted(result, indices)
-                served.recorder.assigned([cell for cell in part.cells if cell is not None])
+                if served.assigned is not None:
+                    served.assigned.predicted(cell for cell in part.cells if cell is not None)
+                if call.assigned and call.now.shadows:
+                    salt = call.now.experiment.salt
+                    self._shadow.offer(call.now.shadows, part.requests, result, salt=salt)
         return outcome
 
     def _predictions(
@@ -255,14 +236,19 @@ class Predictor:
         by_row: dict[int, Prediction] = {}
         for part, result in zip(call.parts, scores, strict=True):
             if isinstance(result, ErrorType):
-                raise ModelFailedError(part.model, result)
-            bundle = self._served[part.model].bundle
+                raise ModelFailedError(part.served.bundle.name, result)
+            bundle = part.served.bundle
             for row, score, cell in zip(part.rows, result.tolist(), part.cells, strict=True):
-                by_row[row] = self._prediction(bundle, score, cell, now)
+                by_row[row] = self._prediction(call.now, bundle, score, cell, now)
         return [by_row[row] for row in range(len(by_row))]
 
     def _prediction(
-        self, bundle: ModelBundle, score: float, cell: int | None, now: float
+        self,
+        served: ServedModels,
+        bundle: ModelBundle,
+        score: float,
+        cell: int | None,
+        now: float,
     ) -> Prediction:
         identity = PredictionId(
             model=bundle.name,
@@ -271,7 +257,30 @@ class Predictor:
             milliseconds=int(now * 1000),
             nonce=os.urandom(6),
             origin=self._origin,
-            experiment=self._experiment.fingerprint,
+            experiment=served.experiment.fingerprint,
             cell=cell,
         )
         return Prediction(identity.signed(self._key), score, bundle.name, bundle.version)
+
+
+def _parts(now: ServedModels, requests: Sequence[AdRequest]) -> list[_Part]:
+    assign = now.experiment.assign
+    if len(requests) == 1:
+        model, cell = assign(requests[0].user_id)
+        return [_Part(now.models[model], (0,), requests, (cell,))]
+    rows_of: dict[str, list[int]] = {}
+    cells: list[int | None] = []
+    for row, request in enumerate(requests):
+        model, cell = assign(request.user_id)
+        rows_of.setdefault(model, []).append(row)
+        cells.append(cell)
+    return [
+        _Part(
+            now.models[model], rows, [requests[row] for row in rows], [cells[row] for row in rows]
+        )
+        for model, rows in rows_of.items()
+    ]
+
+
+def _whole(now: ServedModels, model: str, requests: Sequence[AdRequest]) -> _Part:
+    return _Part(now.models[model], range(len(requests)), requests, [None] * len(requests))

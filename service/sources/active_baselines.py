@@ -1,6 +1,6 @@
 """The baseline in force of each model: the one that was set last, else the one from training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from service.monitoring.baseline import Baseline
 from service.state.baselines import BaselineRevision, Baselines
@@ -15,14 +15,20 @@ class ActiveBaselines:
     own, from training.
     """
 
-    def __init__(self, trained: Mapping[str, Baseline], stored: Baselines) -> None:
+    def __init__(self, trained: Callable[[], Mapping[str, Baseline]], stored: Baselines) -> None:
+        """Prepare.
+
+        Args:
+            trained: Gives the baseline that came with each model that is served now, by name.
+            stored: Those that were set.
+        """
         self._trained = trained
         self._stored = stored
 
     @property
     def models(self) -> Mapping[str, str]:
         """Version by model."""
-        return {name: baseline.model_version for name, baseline in self._trained.items()}
+        return {name: baseline.model_version for name, baseline in self._trained().items()}
 
     def of(self, model: str) -> BaselineRevision:
         """Give the baseline in force.
@@ -31,14 +37,16 @@ class ActiveBaselines:
             KeyError: The model is not served.
             StateUnavailableError: The state store does not answer.
         """
-        trained = self._trained[model]
-        stored = self._stored.active(model, trained.model_version)
-        return stored or BaselineRevision(TRAINED_REVISION, trained)
+        return self._in_force(self._trained()[model])
 
     def all(self) -> Sequence[BaselineRevision]:
-        """Give the baseline in force of every model."""
-        return [self.of(model) for model in self._trained]
+        """Give the baseline in force of every model, all of one release."""
+        return [self._in_force(trained) for trained in self._trained().values()]
 
     def save(self, baseline: Baseline) -> BaselineRevision:
         """Put a baseline in force; durable, and visible to every worker, when this returns."""
         return BaselineRevision(self._stored.save(baseline), baseline)
+
+    def _in_force(self, trained: Baseline) -> BaselineRevision:
+        stored = self._stored.active(trained.model_name, trained.model_version)
+        return stored or BaselineRevision(TRAINED_REVISION, trained)

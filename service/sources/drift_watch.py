@@ -7,7 +7,7 @@ import numpy as np
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
-from service.monitoring.counts import counts_of_version
+from service.monitoring.counts import ModelCounts, counts_of_version
 from service.monitoring.drift.detector import DriftDetector
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.report import DriftReport, report
@@ -28,6 +28,8 @@ class _Prepared:
     """A detector for one baseline."""
 
     key: str
+    model: str
+    version: str
     reference: Reference | None
     detector: DriftDetector | None
 
@@ -69,26 +71,27 @@ class DriftWatch:
         """Fold what happened since the last tick into every model's state."""
         tick = int(now.at // TICK_SECONDS * TICK_SECONDS)
         sights = []
-        for model, version in self._baselines.models.items():
-            sight = self._advance(model, version, now)
+        for revision in self._baselines.all():
+            sight = self._advance(revision, now)
             if sight is not None:
-                sample = DriftSample.of(sight.report, at=now.at, model_version=version)
-                self._samples.append(tick, model, sample)
+                sample = DriftSample.of(sight.report, at=now.at, model_version=sight.version)
+                self._samples.append(tick, revision.baseline.model_name, sample)
                 sights.append(sight)
         return sights
 
     def sights(self) -> list[DriftSight]:
         """What the last tick said about every model, whoever folded it."""
+        active = self._baselines.all()
         now = self._source.snapshot()
         found = []
-        for model, version in self._baselines.models.items():
-            prepared = self._for(model, self._baselines.of(model))
-            state = self._load(model, prepared)
+        for revision in active:
+            prepared = self._for(revision)
+            state = self._load(prepared)
             if prepared.detector is not None and state is not None:
                 found.append(
                     DriftSight(
-                        report=self._report(model, prepared, state, now),
-                        version=version,
+                        report=self._report(prepared, state, now),
+                        version=prepared.version,
                         log_evidence=prepared.detector.log_evidence_by_channel(state),
                     )
                 )
@@ -105,55 +108,48 @@ class DriftWatch:
         Raises:
             KeyError: The model is not served.
         """
-        prepared = self._for(model, self._baselines.of(model))
-        return self._report(model, prepared, self._load(model, prepared), self._source.snapshot())
+        # In this order: what is served has its series before it is served.
+        prepared = self._for(self._baselines.of(model))
+        return self._report(prepared, self._load(prepared), self._source.snapshot())
 
     def reports(self, now: Snapshot) -> Mapping[str, DriftReport]:
         """Describe the drift of every model that is served, as of its last tick."""
-        return {
-            model: self._report(model, prepared, self._load(model, prepared), now)
-            for model in self._baselines.models
-            for prepared in (self._for(model, self._baselines.of(model)),)
-        }
+        prepared = [self._for(revision) for revision in self._baselines.all()]
+        return {one.model: self._report(one, self._load(one), now) for one in prepared}
 
-    def _advance(self, model: str, version: str, now: Snapshot) -> DriftSight | None:
-        prepared = self._for(model, self._baselines.of(model))
+    def _advance(self, revision: BaselineRevision, now: Snapshot) -> DriftSight | None:
+        prepared = self._for(revision)
         if prepared.detector is None:
             return None
-        state = self._load(model, prepared) or prepared.detector.start()
+        state = self._load(prepared) or prepared.detector.start()
         seconds = TICK_SECONDS if state.time is None else now.at - state.time
         window = self._source.window(seconds, until=now)
-        counts = counts_of_version(window.increases, model, version)
+        counts = counts_of_version(window.increases, prepared.model, prepared.version)
         if counts is None or not len(counts.predictions.bounds):
             return None
         state, _ = prepared.detector.advance(state, Ticks.of(counts, end=now.at))
-        self._values.save(self._scope, _name(model), state.to_json().encode())
+        self._values.save(self._scope, _name(prepared.model), state.to_json().encode())
         return DriftSight(
-            report=self._report(model, prepared, state, now),
-            version=version,
+            report=self._report(prepared, state, now),
+            version=prepared.version,
             log_evidence=prepared.detector.log_evidence_by_channel(state),
         )
 
-    def _report(
-        self, model: str, prepared: _Prepared, state: DriftState | None, now: Snapshot
-    ) -> DriftReport:
+    def _report(self, prepared: _Prepared, state: DriftState | None, now: Snapshot) -> DriftReport:
         window = self._source.window(self._thresholds.window_seconds, until=now)
-        version = self._baselines.models[model]
-        counts = counts_of_version(window.increases, model, version)
-        if counts is None:
-            # All series of a served model exist from the start; before that nothing happened.
-            raise KeyError(model)
+        counts = counts_of_version(window.increases, prepared.model, prepared.version)
         return report(
-            model,
+            prepared.model,
             prepared.reference,
             state,
-            counts=counts,
+            # A version that has just been released may have no series in the snapshot yet.
+            counts=counts or ModelCounts.none(),
             window=window,
             thresholds=self._thresholds,
         )
 
-    def _load(self, model: str, prepared: _Prepared) -> DriftState | None:
-        content = self._values.load(self._scope, _name(model))
+    def _load(self, prepared: _Prepared) -> DriftState | None:
+        content = self._values.load(self._scope, _name(prepared.model))
         if content is None:
             return None
         try:
@@ -163,7 +159,7 @@ class DriftWatch:
             return None
         return state if state.key == prepared.key else None
 
-    def _for(self, model: str, revision: BaselineRevision) -> _Prepared:
+    def _for(self, revision: BaselineRevision) -> _Prepared:
         baseline = revision.baseline
         key = "/".join(
             (
@@ -173,19 +169,27 @@ class DriftWatch:
                 str(self._materiality),
             )
         )
-        known = self._prepared.get(model)
+        known = self._prepared.get(baseline.model_name)
         if known is None or known.key != key:
             known = self._prepare(key, baseline)
-            self._prepared[model] = known
+            self._prepared[baseline.model_name] = known
         return known
 
     def _prepare(self, key: str, baseline: Baseline) -> _Prepared:
+        reference: Reference | None
         try:
             reference = Reference.of(_fitting(baseline), materiality=self._materiality)
         except ValueError:
-            return _Prepared(key=key, reference=None, detector=None)
-        detector = DriftDetector(reference, key=key, thresholds=self._thresholds)
-        return _Prepared(key=key, reference=reference, detector=detector)
+            reference = None
+        return _Prepared(
+            key=key,
+            model=baseline.model_name,
+            version=baseline.model_version,
+            reference=reference,
+            detector=None
+            if reference is None
+            else DriftDetector(reference, key=key, thresholds=self._thresholds),
+        )
 
 
 def _fitting(baseline: Baseline) -> Baseline:

@@ -105,10 +105,10 @@ class MetricsFolder:
                     _read_into(totals, prefix, file)
             return totals
 
-    def has_living_worker(self) -> bool:
-        """Tell whether anybody still counts into this epoch."""
+    def living_workers(self) -> frozenset[str]:
+        """Name those who count into this epoch."""
         locks = (path for path in self.path.glob("*.lock") if path.name != _FOLD_LOCK)
-        return any(self._alive(lock.stem) for lock in locks)
+        return frozenset(lock.stem for lock in locks if self._alive(lock.stem))
 
     def _fold_dead_workers(self) -> None:
         with self._locked(fcntl.LOCK_EX):

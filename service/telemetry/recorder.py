@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
-from service.monitoring.buckets import bucket_counts, bucket_of
 from service.monitoring.catalogue import ErrorType, FeedbackResult, Outcome, Rejection
 from service.monitoring.cells import CELLS
 from service.monitoring.clicks import (
@@ -17,7 +15,9 @@ from service.monitoring.clicks import (
     sum_of_negative_log_complements,
 )
 from service.monitoring.counts import ModelVersion
+from service.telemetry.histogram_series import HistogramSeries
 from service.telemetry.series import Series, WorkerFiles
+from service.telemetry.shadow_recorder import ShadowRecorder
 
 
 class Recorder:
@@ -43,7 +43,6 @@ class Recorder:
         version: str,
         kind: str,
         vocabularies: Mapping[str, Sequence[str]],
-        experiment: str | None = None,
     ) -> "ModelRecorder":
         """Create every series of a model version, at zero.
 
@@ -53,12 +52,24 @@ class Recorder:
             kind: What kind of model it is.
             vocabularies: The values of each bounded feature, in the order in which
                 :meth:`ModelRecorder.predicted` receives their indices.
-            experiment: The experiment that gives it users; None where none does.
         """
         recorder = ModelRecorder(
-            self._files, {"model": name, "version": version}, kind, vocabularies, experiment
+            self._files, {"model": name, "version": version}, kind, vocabularies
         )
         self._clicks_of(ModelVersion(name, version))
+        self._files.flush()
+        return recorder
+
+    def assigned(self, name: str, *, version: str, experiment: str) -> "AssignedRecorder":
+        """Create the series of what an experiment gives a model version, at zero."""
+        labels = {"model": name, "version": version, "experiment": experiment}
+        recorder = AssignedRecorder(self._files, labels)
+        self._files.flush()
+        return recorder
+
+    def shadow(self, name: str, *, version: str) -> ShadowRecorder:
+        """Create every series of what a model version scores without answering, at zero."""
+        recorder = ShadowRecorder(self._files, {"model": name, "version": version})
         self._files.flush()
         return recorder
 
@@ -96,7 +107,6 @@ class ModelRecorder:
         labels: Mapping[str, str],
         kind: str,
         vocabularies: Mapping[str, Sequence[str]],
-        experiment: str | None,
     ) -> None:
         self._files = files
         self._labels = labels
@@ -109,9 +119,9 @@ class ModelRecorder:
             for error in ErrorType
         }
         self._in_progress = files.series(catalogue.REQUESTS_IN_PROGRESS, labels)
-        self._durations = _Histogram(files, catalogue.REQUEST_DURATION, labels)
+        self._durations = HistogramSeries(files, catalogue.REQUEST_DURATION, labels)
         self._durations_squared = files.series(catalogue.REQUEST_DURATION_SQUARED, labels)
-        self._predictions = _Histogram(files, catalogue.PREDICTION, labels)
+        self._predictions = HistogramSeries(files, catalogue.PREDICTION, labels)
         self._predictions_squared = files.series(catalogue.PREDICTION_SQUARED, labels)
         self._features = [
             [
@@ -125,19 +135,20 @@ class ModelRecorder:
         self._negative_log_complements = files.series(
             catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT, labels
         )
-        self._cells = [
-            files.series(
-                catalogue.ASSIGNED_PREDICTIONS,
-                {**labels, "experiment": experiment, "cell": str(cell)},
-            )
-            for cell in range(CELLS)
-            if experiment is not None
-        ]
         # These three exist only once there is a value to show.
         self._shortest: Series | None = None
         self._longest: Series | None = None
         self._last: Series | None = None
-        files.series(catalogue.MODEL_INFO, {**labels, "model_kind": kind}).set(1.0)
+        self._info = files.series(catalogue.MODEL_INFO, {**labels, "model_kind": kind})
+        self.serves_again()
+
+    def serves_again(self) -> None:
+        """Show that this worker serves the version."""
+        self._info.set(1.0)
+
+    def retired(self) -> None:
+        """Show that this worker gives the version no more requests; what it counted stays."""
+        self._info.set(0.0)
 
     def started(self) -> None:
         """Count a request that is being answered from now on."""
@@ -185,11 +196,6 @@ class ModelRecorder:
                 if count:
                     series[index].increase(float(count))
 
-    def assigned(self, cells: Sequence[int]) -> None:
-        """Count predictions for users whom the experiment gave the model, by their cells."""
-        for cell in cells:
-            self._cells[cell].increase()
-
     def _finished(self, seconds: float) -> None:
         self._in_progress.increase(-1)
         self._durations.observe(seconds)
@@ -205,12 +211,27 @@ class ModelRecorder:
             self._longest.set(seconds)
 
 
+class AssignedRecorder:
+    """The series of the users whom one experiment gave one model version."""
+
+    def __init__(self, files: WorkerFiles, labels: Mapping[str, str]) -> None:
+        self._cells = [
+            files.series(catalogue.ASSIGNED_PREDICTIONS, {**labels, "cell": str(cell)})
+            for cell in range(CELLS)
+        ]
+
+    def predicted(self, cells: Iterable[int]) -> None:
+        """Count predictions, each by the cell of its user."""
+        for cell in cells:
+            self._cells[cell].increase()
+
+
 class _ClickRecorder:
     """The series of the clicks on one model version."""
 
     def __init__(self, files: WorkerFiles, labels: Mapping[str, str]) -> None:
         self._clicks = files.series(catalogue.CLICKS, labels)
-        self._predictions = _Histogram(files, catalogue.CLICKED_PREDICTION, labels)
+        self._predictions = HistogramSeries(files, catalogue.CLICKED_PREDICTION, labels)
         self._negative_logs = files.series(catalogue.CLICKED_NEGATIVE_LOG, labels)
         self._complements = files.series(catalogue.CLICKED_NEGATIVE_LOG_COMPLEMENT, labels)
 
@@ -219,28 +240,3 @@ class _ClickRecorder:
         self._predictions.observe(prediction)
         self._negative_logs.increase(negative_log(prediction))
         self._complements.increase(negative_log_complement(prediction))
-
-
-class _Histogram:
-    """A Prometheus histogram that takes one observation or thousands in one call."""
-
-    def __init__(
-        self, files: WorkerFiles, metric: catalogue.Metric, labels: Mapping[str, str]
-    ) -> None:
-        self._bounds = metric.bounds
-        self._edges = np.array(metric.bounds)
-        self._buckets = [
-            files.series(metric, {**labels, "le": floatToGoString(bound)}, f"{metric.name}_bucket")
-            for bound in (*metric.bounds, float("inf"))
-        ]
-        self._sum = files.series(metric, labels, f"{metric.name}_sum")
-
-    def observe(self, value: float) -> None:
-        self._buckets[bucket_of(value, self._bounds)].increase()
-        self._sum.increase(value)
-
-    def observe_all(self, values: NDArray[np.float64]) -> None:
-        for bucket, count in zip(self._buckets, bucket_counts(values, self._edges), strict=True):
-            if count:
-                bucket.increase(float(count))
-        self._sum.increase(float(values.sum()))

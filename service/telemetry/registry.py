@@ -37,9 +37,12 @@ class _FolderCollector(Collector):
         samples[catalogue.UNREADABLE_FILES.name] = [
             _Sample(catalogue.UNREADABLE_FILES.name, {}, float(totals.unreadable_files))
         ]
+        served = {_version(info) for info in samples[catalogue.MODEL_INFO.name] if info.value}
         for entry in catalogue.CATALOGUE:
             family = Metric(_family_name(entry), entry.meaning, entry.kind)
             found = samples.get(family.name, [])
+            if served and _is_of_the_served(entry):
+                found = [sample for sample in found if _version(sample) in served]
             for sample in _cumulative(family.name, found) if entry.bounds else found:
                 family.add_sample(sample.name, sample.labels, sample.value)
             yield family
@@ -62,6 +65,16 @@ class _Histogram:
 
 def _family_name(entry: catalogue.Metric) -> str:
     return entry.name.removesuffix("_total")
+
+
+def _is_of_the_served(entry: catalogue.Metric) -> bool:
+    """Whether a metric says how a version is: of one that was replaced it would stand for ever."""
+    about_now = entry is catalogue.MODEL_INFO or entry.merge is catalogue.Merge.LATEST
+    return about_now and "version" in entry.labels
+
+
+def _version(sample: _Sample) -> tuple[str, str]:
+    return sample.labels["model"], sample.labels["version"]
 
 
 def _samples_by_family(totals: Totals) -> dict[str, list[_Sample]]:

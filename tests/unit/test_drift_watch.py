@@ -93,7 +93,7 @@ def watch(
         samples=state.drift_samples(SCOPE),
         scope=SCOPE,
         source=source,
-        baselines=ActiveBaselines({"xgboost": baseline}, state.baselines),
+        baselines=ActiveBaselines(lambda: {"xgboost": baseline}, state.baselines),
         materiality=materiality,
         thresholds=DriftThresholds(),
     )

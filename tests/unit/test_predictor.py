@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.catalogue import ErrorType
-from service.monitoring.counts import ModelVersion
 from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
 from service.prediction.features import FeatureEncoder
 from service.prediction.model import ModelBundle, ModelMetadata
 from service.prediction.prediction_id import PredictionId
-from service.prediction.predictor import ModelFailedError, Prediction, Predictor, Served
+from service.prediction.predictor import ModelFailedError, Prediction, Predictor
+from service.prediction.release import Release
 from service.prediction.request_keys import KEYS
+from service.prediction.serving import Serving
+from service.prediction.shadow import ShadowScorer
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
@@ -136,22 +138,19 @@ def world(tmp_path: Path) -> Iterator[World]:
     metrics = MetricsFolder.begin(tmp_path, 1.0)
     files = metrics.join()
     recorder = Recorder(files)
-    served = bundle()
-    model = recorder.model(
-        "m", version=VERSION, kind="hour", vocabularies=served.encoder.vocabularies
+    serving = Serving(
+        Release(
+            generation=1,
+            bundles={"m": bundle()},
+            experiment=Experiment(name="t", salt="s", weights={"m": 1.0}),
+        ),
+        recorder=recorder,
+        reservoir=lambda model: Reservoir(model, window_seconds=300, most=10, rng=random.Random(1)),
     )
     predictor = Predictor(
-        served={
-            "m": Served(
-                served,
-                model,
-                Reservoir(
-                    ModelVersion("m", VERSION), window_seconds=300, most=10, rng=random.Random(1)
-                ),
-            )
-        },
-        experiment=Experiment(name="t", salt="s", weights={"m": 1.0}),
+        serving=lambda: serving.now,
         recorder=recorder,
+        shadow=ShadowScorer(recorder),
         signing_key=KEY,
         origin=3,
         faults=FaultInjector.none(),

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_what_workers_kept_is_found_by_window_and_dropped_with_it(
     for worker, one in (("a", reservoir()), ("b", reservoir())):
         one.succeeded(START, 0.01, np.array([0.1]))
         one.succeeded(START + 60, 0.01, np.array([0.2]))
-        sampling = Sampling(reservoirs=[one], store=store, worker=worker)
+        sampling = Sampling(reservoirs=partial(tuple, [one]), store=store, worker=worker)
         sampling.collect(START + 61)
         sampling.store()
         sampling.store()

@@ -38,8 +38,9 @@ class Worker:
         self.files = folder.join()
         self.recorder = Recorder(self.files)
         self.model: ModelRecorder = self.recorder.model(
-            "m", version="1", kind="xgboost", vocabularies=VOCABULARIES, experiment="t.0"
+            "m", version="1", kind="xgboost", vocabularies=VOCABULARIES
         )
+        self.assigned = self.recorder.assigned("m", version="1", experiment="t.0")
 
     def serve(self, seconds: float, *scores: float) -> None:
         self.model.started()
@@ -144,7 +145,7 @@ def test_losses_are_summed_as_scikit_learn_sums_them(
 
 
 def test_assigned_users_are_counted_by_cell(folder: MetricsFolder, worker: Worker) -> None:
-    worker.model.assigned([0, 63, 63])
+    worker.assigned.predicted([0, 63, 63])
     worker.recorder.flush()
 
     found = {

@@ -216,9 +216,9 @@ def test_the_clock_goes_on_after_the_store_was_down(
         ticker = Ticker(
             job=job,
             gauges=JudgementGauges(world.files),
-            baselines=ActiveBaselines({"m": trained}, world.state.baselines),
+            baselines=ActiveBaselines(lambda: {"m": trained}, world.state.baselines),
             sampling=Sampling(
-                reservoirs=[],
+                reservoirs=list,
                 store=world.state.sampled_windows(SCOPE),
                 worker="w",
             ),

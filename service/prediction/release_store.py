@@ -1,0 +1,281 @@
+"""Releases on disk, where every worker of an instance finds what to serve.
+
+``releases/<generation>/`` holds copies of the model versions and of the experiment file: a worker
+that starts later, or again after it was killed, serves exactly what the others do, whatever was
+trained, edited or deleted meanwhile. ``pointer.json`` names the generation that is served and the
+one that is proposed; it is replaced in one step, and all workers watch it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from service.monitoring.counts import ModelVersion
+from service.prediction.durable import make_durable, write_durably
+from service.prediction.experiment import Experiment, ExperimentError
+from service.prediction.model import ModelBundle
+from service.prediction.model_folder import (
+    VERSIONS_FOLDER,
+    ModelFolderError,
+    current_version,
+    load_version,
+    make_current,
+    model_folders,
+    verify_version,
+)
+from service.prediction.release import Release, ReleaseRefusedError, try_out
+from service.prediction.release_plan import ReleasePlan, plan_reload
+
+_POINTER, _PLAN, _EXPERIMENT, _LOCK = "pointer.json", "plan.json", "experiment.toml", "lock"
+_MODELS, _WORKERS = "models", "workers"
+_KEPT_RELEASES = 3
+"""A worker that starts may still be reading the one before."""
+
+
+class ReleaseBusyError(Exception):
+    """Another release is under way."""
+
+
+class Pointer(NamedTuple):
+    """Which generation all workers are to serve, and which to get ready."""
+
+    serving: int
+    proposed: int | None = None
+
+
+class Stand(StrEnum):
+    """How far a worker is with a generation."""
+
+    READY = "ready"
+    """It has loaded and tried it."""
+    SERVING = "serving"
+    REFUSED = "refused"
+
+
+class Acknowledgement(NamedTuple):
+    """What a worker said of a generation."""
+
+    stand: Stand
+    problem: str = ""
+    """Why it refused."""
+
+
+class ReleaseStore:
+    """The releases of one instance; used by all its workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pointer(self) -> Pointer | None:
+        """Read what is to be served; None before the first release."""
+        try:
+            return Pointer(**json.loads((self._folder / _POINTER).read_bytes()))
+        except FileNotFoundError:
+            return None
+
+    def plan(self, generation: int) -> ReleasePlan:
+        """Read where the parts of a release came from.
+
+        Raises:
+            OSError: It is not there.
+            ValueError: It is damaged.
+        """
+        return ReleasePlan.from_json((self._home(generation) / _PLAN).read_text())
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be the only one that makes a release; ends with the process, whatever ends it.
+
+        Raises:
+            ReleaseBusyError: Somebody else is.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ReleaseBusyError("another release is under way; try again") from error
+            yield
+
+    def stage(self, plan: ReleasePlan) -> int:
+        """Copy everything that a plan names into a new generation, which nobody serves yet.
+
+        Raises:
+            ReleaseRefusedError: Something that it names is not there.
+        """
+        generation = max(self._generations(), default=0) + 1
+        home = self._home(generation)
+        try:
+            (home / _WORKERS).mkdir(parents=True)
+            for model in plan.versions:
+                self._stage_model(plan, model, home / _MODELS / model)
+            if plan.experiment is not None:
+                self._stage_experiment(plan, home)
+            write_durably(home / _PLAN, plan.to_json().encode())
+            make_durable(home)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        return generation
+
+    def _stage_model(self, plan: ReleasePlan, model: str, folder: Path) -> None:
+        version, origin = plan.versions[model], Path(plan.origins[model])
+        target = folder / VERSIONS_FOLDER / version
+        if model not in plan.fresh:
+            copy = self._served_home() / _MODELS / model / VERSIONS_FOLDER / version
+            shutil.copytree(copy, target, copy_function=os.link)
+        else:
+            try:
+                shutil.copytree(origin, target)
+                verify_version(folder, version)
+            except (OSError, shutil.Error) as error:
+                raise ReleaseRefusedError(
+                    f"{origin} cannot be read ({error}); train again, or roll back"
+                ) from error
+            except ModelFolderError as error:
+                message = str(error).replace(str(target), str(origin))
+                raise ReleaseRefusedError(message) from error
+        make_current(folder, version)
+
+    def _stage_experiment(self, plan: ReleasePlan, home: Path) -> None:
+        source = Path(plan.experiment or "")
+        if not plan.fresh_experiment:
+            source = self._served_home() / _EXPERIMENT
+        try:
+            write_durably(home / _EXPERIMENT, source.read_bytes())
+        except OSError as error:
+            raise ReleaseRefusedError(f"{source}: {error.strerror}") from error
+
+    def serving(self) -> Release:
+        """Load what is served, for a worker that starts.
+
+        Raises:
+            ReleaseRefusedError: It is damaged.
+        """
+        for _ in range(_KEPT_RELEASES):
+            pointer = self.pointer()
+            if pointer is None:
+                break
+            with suppress(FileNotFoundError):  # Several releases were made meanwhile.
+                return self.load(pointer.serving)
+        raise ReleaseRefusedError(f"{self._folder} names nothing to serve; start the service again")
+
+    def begin(self, models_dir: Path, configured_experiment: Path | None) -> Release:
+        """Serve what is on disk, before there is any worker.
+
+        Raises:
+            ReleaseBusyError: Somebody else does.
+            ReleaseRefusedError: It cannot be served.
+        """
+        with self.exclusive():
+            plan = plan_reload(models_dir, configured_experiment, serving=self._last_plan())
+            generation = self.stage(plan)
+            try:
+                release = self.load(generation)
+            except BaseException:
+                self.withdraw(generation)
+                raise
+            self.commit(generation)
+            return release
+
+    def _last_plan(self) -> ReleasePlan | None:
+        # What an earlier life left may be damaged; it is for going back, and not needed to start.
+        with suppress(OSError, ValueError, TypeError):
+            pointer = self.pointer()
+            return None if pointer is None else self.plan(pointer.serving)
+        return None
+
+    def load(self, generation: int, known: Release | None = None) -> Release:
+        """Load a generation and try every model that ``known`` does not hold already.
+
+        Raises:
+            ReleaseRefusedError: It is damaged; the message names the file that it was copied from.
+        """
+        home = self._home(generation)
+        loaded = {} if known is None else known.by_version
+        plan = self.plan(generation)
+        try:
+            bundles = {
+                folder.name: loaded.get(ModelVersion(folder.name, current_version(folder)))
+                or _tried(folder, plan.versions[folder.name])
+                for folder in model_folders(home / _MODELS)
+            }
+            file = home / _EXPERIMENT
+            experiment = (
+                Experiment.load(file, models=list(bundles))
+                if plan.experiment is not None
+                else Experiment.of_one(list(bundles))
+            )
+        except (ModelFolderError, ExperimentError) as error:
+            raise ReleaseRefusedError(_at_origin(str(error), home, plan)) from error
+        return Release(generation=generation, bundles=bundles, experiment=experiment)
+
+    def propose(self, generation: int) -> None:
+        """Ask every worker to get ready."""
+        serving = self.pointer()
+        self._point(Pointer(serving.serving if serving else 0, generation))
+
+    def withdraw(self, generation: int) -> None:
+        """Forget a generation that is not served; what is served goes on."""
+        serving = self.pointer()
+        if serving is not None and serving.proposed is not None:
+            self._point(Pointer(serving.serving))
+        shutil.rmtree(self._home(generation), ignore_errors=True)
+
+    def commit(self, generation: int) -> None:
+        """Have every worker serve a generation, from now on and after every restart."""
+        self._point(Pointer(generation))
+        for old in sorted(self._generations())[:-_KEPT_RELEASES]:
+            shutil.rmtree(self._home(old), ignore_errors=True)
+
+    def acknowledge(self, generation: int, worker: str, said: Acknowledgement) -> None:
+        """Say how far a worker is; no matter where nobody is interested any more."""
+        folder = self._home(generation) / _WORKERS
+        unnamed = folder / f".{worker}"
+        with suppress(FileNotFoundError):
+            unnamed.write_text(json.dumps(said._asdict()))
+            unnamed.rename(folder / worker)
+
+    def acknowledgements(self, generation: int) -> Mapping[str, Acknowledgement]:
+        """What workers have said of a generation, the dead included."""
+        found = {}
+        for path in (self._home(generation) / _WORKERS).glob("[!.]*"):
+            content = json.loads(path.read_text())
+            found[path.name] = Acknowledgement(Stand(content["stand"]), content["problem"])
+        return found
+
+    def _point(self, pointer: Pointer) -> None:
+        unnamed = self._folder / f".{_POINTER}"
+        write_durably(unnamed, json.dumps(pointer._asdict()).encode())
+        unnamed.replace(self._folder / _POINTER)
+        make_durable(self._folder)
+
+    def _home(self, generation: int) -> Path:
+        return self._folder / str(generation)
+
+    def _served_home(self) -> Path:
+        pointer = self.pointer()
+        return self._home(pointer.serving if pointer else 0)
+
+    def _generations(self) -> list[int]:
+        return [int(path.name) for path in self._folder.glob("*") if path.name.isdecimal()]
+
+
+def _tried(folder: Path, version: str) -> ModelBundle:
+    bundle = load_version(folder, version)
+    try_out(bundle)
+    return bundle
+
+
+def _at_origin(message: str, home: Path, plan: ReleasePlan) -> str:
+    """Name the files that people know instead of their copies."""
+    for model, version in plan.versions.items():
+        copy = home / _MODELS / model / VERSIONS_FOLDER / version
+        message = message.replace(str(copy), plan.origins[model])
+    return message.replace(str(home / _EXPERIMENT), plan.experiment or "")

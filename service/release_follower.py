@@ -1,0 +1,77 @@
+"""Keeps one worker at the generation that its instance serves."""
+
+import asyncio
+import logging
+
+from service.prediction.release import Release, ReleaseRefusedError
+from service.prediction.release_store import Acknowledgement, Pointer, ReleaseStore, Stand
+from service.prediction.serving import Serving
+
+_LOOK_AGAIN_SECONDS = 0.1
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class ReleaseFollower:
+    """Watches the pointer: gets ready for what is proposed, switches to what is to be served."""
+
+    def __init__(self, *, store: ReleaseStore, serving: Serving, worker: str) -> None:
+        self._store = store
+        self._serving = serving
+        self._worker = worker
+        self._ready: Release | None = None
+        self._done: Pointer | None = None
+        self._failing = False
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        self._say(self._serving.release.generation, Stand.SERVING)
+        while True:
+            try:
+                await self._follow()
+            except Exception:
+                # Whatever fails, it goes on as it is and tries again. Once a streak.
+                if not self._failing:
+                    _LOGGER.exception("cannot follow a release; what was served is served on")
+                self._failing = True
+            else:
+                self._failing = False
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _follow(self) -> None:
+        pointer = self._store.pointer()
+        if pointer is None or pointer == self._done:
+            return
+        if pointer.serving != self._serving.release.generation:
+            await self._switch(pointer.serving)
+        if pointer.proposed is None:
+            self._ready = None
+        else:
+            await self._get_ready(pointer.proposed)
+        self._done = pointer
+
+    async def _switch(self, generation: int) -> None:
+        ready = self._ready
+        if ready is None or ready.generation != generation:
+            ready = await self._load(generation)
+        self._serving.switch(ready)
+        self._say(generation, Stand.SERVING)
+
+    async def _get_ready(self, generation: int) -> None:
+        try:
+            self._ready = await self._load(generation)
+        except ReleaseRefusedError as refusal:
+            self._say(generation, Stand.REFUSED, str(refusal))
+        except Exception as defect:
+            # Whoever proposed it waits for an answer.
+            _LOGGER.exception("release %d cannot be loaded", generation)
+            self._say(generation, Stand.REFUSED, f"a worker cannot load it: {defect!r}")
+        else:
+            self._say(generation, Stand.READY)
+
+    async def _load(self, generation: int) -> Release:
+        # On a thread: predictions go on meanwhile.
+        return await asyncio.to_thread(self._store.load, generation, self._serving.release)
+
+    def _say(self, generation: int, stand: Stand, problem: str = "") -> None:
+        self._store.acknowledge(generation, self._worker, Acknowledgement(stand, problem))
