@@ -19,6 +19,7 @@ from service.api.models import models_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
+from service.api.shadow import shadow_router
 from service.monitoring.counts import ModelVersion
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
@@ -144,6 +145,11 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             history_seconds=settings.history,
             min_predictions=settings.min_predictions,
             rehearsal=settings.faults,
+        )
+    )
+    app.include_router(
+        shadow_router(
+            scopes, shares=lambda: serving.now.shadow_shares, history_seconds=settings.history
         )
     )
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))

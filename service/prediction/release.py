@@ -58,7 +58,8 @@ def try_out(bundle: ModelBundle) -> None:
         )
     ]
     try:
-        scores = bundle.model.predict(bundle.encoder.encode(requests))
+        with np.errstate(all="ignore"):
+            scores = bundle.model.predict(bundle.encoder.encode(requests))
     except Exception as error:
         raise ReleaseRefusedError(
             f"{who} fails a trial prediction ({error}); train again, or roll back"

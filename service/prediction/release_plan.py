@@ -110,8 +110,9 @@ def plan_rollback(models_dir: Path, model: str, *, serving: ReleasePlan) -> Rele
     folder = models_dir / model
     if not earlier:
         raise ReleaseRefusedError(
-            f"{model} has had no other version here than {serving.versions[model]}; to serve one "
-            f"of {folder / VERSIONS_FOLDER}, write its name into {folder / CURRENT_FILE} and reload"
+            f"{model} has served no other version here before {serving.versions[model]}; to serve "
+            f"one of {folder / VERSIONS_FOLDER}, write its name into {folder / CURRENT_FILE} and "
+            "reload"
         )
     version = earlier[-1]
     if version not in versions_of(folder):

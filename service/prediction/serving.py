@@ -42,6 +42,11 @@ class ServedModels:
     experiment: Experiment
     shadows: Sequence[Shadowing] = ()
 
+    @property
+    def shadow_shares(self) -> Mapping[tuple[str, str], float]:
+        """Share that each shadow model scores, by model and version."""
+        return {(one.bundle.name, one.bundle.version): one.share for one in self.shadows}
+
 
 class Serving:
     """Holds the generation that is served; for the event loop alone.

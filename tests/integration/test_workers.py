@@ -17,7 +17,7 @@ import httpx
 import pytest
 from exposition import counted, total
 from prometheus_server import wait_until
-from service_process import Service, running_service
+from service_process import Service, children, running_service
 
 from service.state.store import open_state
 
@@ -82,19 +82,6 @@ def load(service: Service, clients: int = 4) -> Iterator[Load]:
         running.stopping.set()
         for thread in threads:
             thread.join()
-
-
-def children(pid: int) -> list[int]:
-    """Workers of the launcher; multiprocessing's resource tracker is none of them."""
-    found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        try:
-            command = Path(f"/proc/{child}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"spawn_main" in command:
-            found.append(int(child))
-    return found
 
 
 def metrics_files(service: Service) -> list[Path]:

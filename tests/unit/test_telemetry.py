@@ -121,7 +121,8 @@ def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
         "ctr_baseline",
         "ctr_drift",
         "ctr_snapshot",
-    )  # shown once there is a judgement
+        "ctr_shadow",
+    )  # shown once there is a judgement, or a shadow model
     assert all(family.samples for family in families if not family.name.startswith(judged))
 
 
