@@ -5,14 +5,19 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.retraining.challenge import Challenge, ChallengeError, ExperimentFile
 from deploy.retraining.receiver import PATH, Receiver
-from deploy.retraining.training import MODELS_VARIABLE, Training
+from deploy.retraining.training import CHALLENGERS, MODELS_VARIABLE, Training
 
+_SHOWN_TO_SERVICE = "CTR_API_TOKEN"
+"""Variable that holds what the service wants to be shown, where it does."""
 _TRAIN = (sys.executable, "scripts/train_models.py")
+_TRAIN_CHALLENGERS = (*_TRAIN, "--write-as", CHALLENGERS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,11 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if token == "":
         sys.stderr.write(f"retraining: {arguments.token_file} is empty\n")
         return 2
+    try:
+        challenge = _challenge(arguments)
+    except ChallengeError as error:
+        sys.stderr.write(f"retraining: {error}\n")
+        return 2
     training = Training(
-        arguments.command or _TRAIN,
+        arguments.command or (_TRAIN_CHALLENGERS if challenge else _TRAIN),
         lock=arguments.state_dir / "retraining.lock",
         cooldown_seconds=arguments.cooldown,
         timeout_seconds=arguments.timeout,
+        challenge=challenge,
     )
     with Receiver((arguments.host, arguments.port), training, token) as receiver:
         host, port = receiver.server_address[:2]
@@ -38,6 +49,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             training.wait()
     return 0
+
+
+def _challenge(arguments: argparse.Namespace) -> Challenge | None:
+    if arguments.service_url is None:
+        return None
+    ExperimentFile.read(arguments.experiment_file)
+    return Challenge(
+        experiment_file=arguments.experiment_file,
+        service_url=arguments.service_url,
+        weight=None if arguments.shadow is not None else arguments.weight,
+        shadow_share=arguments.shadow or 1.0,
+        token=os.environ.get(_SHOWN_TO_SERVICE),
+    )
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share above 0, up to 1")
+    return number
+
+
+def _weight(text: str) -> float:
+    number = _share(text)
+    if number == 1:
+        raise argparse.ArgumentTypeError("a weight of 1 leaves nobody to compare with")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,9 +96,26 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, default=14_400.0, help="seconds that a training may take"
     )
     parser.add_argument(
+        "--service-url",
+        help="let what was trained compete in the service there, such as http://127.0.0.1:8000",
+    )
+    parser.add_argument(
+        "--experiment-file", type=Path, default=Path("experiment.toml"), help="of that service"
+    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--weight", type=_weight, default=0.1, help="share of users that a challenger gets (0.1)"
+    )
+    ways.add_argument(
+        "--shadow", type=_share, help="share of requests that it scores without answering, instead"
+    )
+    parser.add_argument(
         "command",
         nargs="*",
-        help=f"what trains (default: scripts/train_models.py); {MODELS_VARIABLE} names the models",
+        help=(
+            f"what trains (default: scripts/train_models.py); {MODELS_VARIABLE} names the models, "
+            f"and {CHALLENGERS} in it becomes what is to be written as what"
+        ),
     )
     return parser
 

@@ -2,11 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.prediction.model_folder import write_bundle
+from service.prediction.model import MODEL_NAME, ModelBundle
+from service.prediction.model_folder import ModelFolderError, load_bundle, write_bundle
 from service.training.click_log import ClickLog, TrainingError
 from service.training.evaluation import quality_table
 from service.training.fit import require_device
@@ -23,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         require_device(arguments.device)
+        kinds = _kinds(arguments.output, arguments.write_as)
         log, description = _log(arguments.data, rows=arguments.rows, seed=arguments.seed)
         sys.stdout.write(f"training on {description}\n")
         sys.stdout.flush()
@@ -33,12 +36,34 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=arguments.device,
             seed=arguments.seed,
         )
-        folders = [write_bundle(arguments.output, bundle) for bundle in trained.bundles]
-    except (TrainingError, OSError) as error:
+        folders = [
+            write_bundle(arguments.output, bundle) for bundle in _named(trained.bundles, kinds)
+        ]
+    except (TrainingError, ModelFolderError, OSError) as error:
         sys.stderr.write(f"train_models: {error}\n")
         return BAD_INPUT
     sys.stdout.write(_report(trained, folders))
     return 0
+
+
+def _kinds(models_dir: Path, names: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Kind of model by the name that it is to be written under; None for the usual names."""
+    if names is None:
+        return None
+    return {new: load_bundle(models_dir / old).model.kind for old, new in names.items()}
+
+
+def _named(
+    bundles: Sequence[ModelBundle], kinds: Mapping[str, str] | None
+) -> Sequence[ModelBundle]:
+    if kinds is None:
+        return bundles
+    by_kind = {bundle.model.kind: bundle for bundle in bundles}
+    return [
+        replace(bundle, name=name, baseline=replace(bundle.baseline, model_name=name))
+        for name, kind in kinds.items()
+        for bundle in (by_kind[kind],)
+    ]
 
 
 def _log(paths: Sequence[Path] | None, *, rows: int | None, seed: int) -> tuple[ClickLog, str]:
@@ -87,7 +112,21 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=_positive, help=f"rows of the simulated log (default: {DEFAULT_ROWS})"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--write-as",
+        type=_names,
+        metavar="MODEL=NAME[,...]",
+        help="write only what MODEL is, trained anew, and under another NAME: its challenger",
+    )
     return parser
+
+
+def _names(text: str) -> Mapping[str, str]:
+    names = dict(pair.split("=", maxsplit=1) for pair in text.split(",") if "=" in pair)
+    wrong = [name for pair in names.items() for name in pair if not MODEL_NAME.fullmatch(name)]
+    if not names or wrong or len(names) != len(text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like xgboost=xgboost_challenger")
+    return names
 
 
 def _positive(text: str) -> int:
