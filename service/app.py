@@ -136,7 +136,9 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
     app.include_router(predict_router(predictor))
     app.include_router(feedback_router(feedback))
     app.include_router(models_router(releases))
-    app.include_router(operations_router(registry, lambda: serving.versions))
+    app.include_router(
+        operations_router(registry_of(metrics, shown_only=True), lambda: serving.versions)
+    )
     app.include_router(
         monitoring_router(
             scopes=scopes,

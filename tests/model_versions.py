@@ -3,15 +3,57 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from service.monitoring.baseline import Baseline
 from service.prediction.features import FeatureEncoder
-from service.prediction.model import ModelBundle, version_of
+from service.prediction.model import ModelBundle, ModelMetadata, version_of
 from service.prediction.model_folder import load_bundle, write_bundle
 from service.prediction.model_kinds import LogisticModel
+from service.prediction.request_keys import KEYS
+
+
+def first_version(models_dir: Path, name: str = "logistic") -> ModelBundle:
+    """Write a logistic model that has seen nothing."""
+    encoder = FeatureEncoder({key.table: {} for key in KEYS})
+    size = len(encoder.names)
+    model = LogisticModel(
+        feature_names=encoder.names,
+        means=np.zeros(size),
+        scales=np.ones(size),
+        weights=np.zeros(size),
+        intercept=-3.0,
+    )
+    created = datetime(2026, 11, 23, tzinfo=UTC)
+    version = version_of(model, encoder, created_at=created)
+    bundle = ModelBundle(
+        name=name,
+        version=version,
+        model=model,
+        encoder=encoder,
+        baseline=Baseline(
+            model_name=name,
+            model_version=version,
+            mean_prediction=0.05,
+            std_prediction=0.01,
+            source="training",
+            created_at=created,
+            created_by="a test",
+        ),
+        metadata=ModelMetadata(
+            created_at=created,
+            data_description="none",
+            train_rows=1,
+            validation_rows=1,
+            validation_metrics={},
+            library_versions={},
+        ),
+    )
+    write_bundle(models_dir, bundle)
+    return bundle
 
 
 def next_version(
@@ -56,7 +98,8 @@ def without_a_score(models_dir: Path, model: str = "logistic") -> ModelBundle:
     # Plus and minus infinity, once they are multiplied.
     weights = np.resize([1e308, -1e308], len(old.model.weights))
     scales = np.full(len(weights), 1e-300)
-    broken = replace(old.model, weights=weights, scales=scales)
+    means = old.model.means - 1e3
+    broken = replace(old.model, means=means, weights=weights, scales=scales)
     created = old.metadata.created_at + timedelta(hours=1)
     version = version_of(broken, old.encoder, created_at=created)
     bundle = replace(

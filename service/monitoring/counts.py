@@ -124,15 +124,6 @@ def of_version(
     }
 
 
-def served_models(gauges: Mapping[Series, float]) -> frozenset[str]:
-    """Name the models that somebody serves, by :data:`catalogue.MODEL_INFO`."""
-    return frozenset(
-        dict(series.labels)["model"]
-        for series, value in gauges.items()
-        if series.name == catalogue.MODEL_INFO.name and value > 0
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extremes:
     """Shortest and longest request since the counters began, in seconds; None before the first."""

@@ -1,11 +1,11 @@
 """The questions that users ask, answered from one reading of the counters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from service.monitoring.bridge_status import BridgeStatus
-from service.monitoring.counts import Extremes, counts_by_model, served_models
+from service.monitoring.counts import Extremes, counts_by_model
 from service.monitoring.drift.report import DriftReport
 from service.monitoring.health import (
     Decided,
@@ -17,6 +17,7 @@ from service.monitoring.health import (
 )
 from service.monitoring.snapshot import Snapshot
 from service.monitoring.statistics import SECONDS_PER_MINUTE, ModelStatistics, per_minute
+from service.monitoring.versions import served_versions, shown
 from service.monitoring.window import Window, since_counters_began
 
 
@@ -103,11 +104,12 @@ class Monitor:
         """Compute the statistics of every model.
 
         Args:
-            window_seconds: How far back; None for everything since the counters began.
+            window_seconds: How far back; None for everything since the counters began, of the
+                versions that are shown.
         """
         now = self._source.snapshot()
         window = (
-            since_counters_began(now)
+            since_counters_began(replace(now, counters=shown(now.counters, now.gauges)))
             if window_seconds is None
             else self._source.window(window_seconds, until=now)
         )
@@ -132,7 +134,7 @@ class Monitor:
         window = self._source.window(self._health_window_seconds, until=now)
         decided = self._verdicts.load()
         drift = {} if self._drift is None else self._drift.reports(now)
-        served = served_models(now.gauges)
+        served = {version.model for version in served_versions(now.gauges)}
         models = [
             judge(
                 model,

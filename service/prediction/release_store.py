@@ -47,6 +47,8 @@ class Pointer(NamedTuple):
 
     serving: int
     proposed: int | None = None
+    newest: int = 0
+    """Greatest number that was ever proposed: one that was withdrawn is not used again."""
 
 
 class Stand(StrEnum):
@@ -109,7 +111,8 @@ class ReleaseStore:
         Raises:
             ReleaseRefusedError: Something that it names is not there.
         """
-        generation = max(self._generations(), default=0) + 1
+        pointer = self.pointer()
+        generation = max([pointer.newest if pointer else 0, *self._generations()]) + 1
         home = self._home(generation)
         try:
             (home / _WORKERS).mkdir(parents=True)
@@ -219,18 +222,18 @@ class ReleaseStore:
     def propose(self, generation: int) -> None:
         """Ask every worker to get ready."""
         serving = self.pointer()
-        self._point(Pointer(serving.serving if serving else 0, generation))
+        self._point(Pointer(serving.serving if serving else 0, generation, generation))
 
     def withdraw(self, generation: int) -> None:
         """Forget a generation that is not served; what is served goes on."""
         serving = self.pointer()
         if serving is not None and serving.proposed is not None:
-            self._point(Pointer(serving.serving))
+            self._point(serving._replace(proposed=None))
         shutil.rmtree(self._home(generation), ignore_errors=True)
 
     def commit(self, generation: int) -> None:
         """Have every worker serve a generation, from now on and after every restart."""
-        self._point(Pointer(generation))
+        self._point(Pointer(generation, newest=generation))
         for old in sorted(self._generations())[:-_KEPT_RELEASES]:
             shutil.rmtree(self._home(old), ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""What `/metrics` exposes and everything else is computed from: one registry over all workers."""
+"""What `/metrics` exposes and everything else is computed from: the sum over all workers."""
 
 import math
 from collections import defaultdict
@@ -10,20 +10,28 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from service.monitoring import catalogue
+from service.monitoring.counts import ModelVersion
+from service.monitoring.versions import retired_versions
 from service.telemetry.folder import MetricsFolder, Totals
 from service.telemetry.keys import parsed_key
 
 
-def registry_of(folder: MetricsFolder) -> CollectorRegistry:
-    """Build a registry whose ``collect()`` reads the folder anew each time."""
+def registry_of(folder: MetricsFolder, *, shown_only: bool = False) -> CollectorRegistry:
+    """Build a registry whose ``collect()`` reads the folder anew each time.
+
+    Args:
+        folder: The files of all workers.
+        shown_only: Leave out versions that are shown no longer; the history needs them.
+    """
     registry = CollectorRegistry()
-    registry.register(_FolderCollector(folder))
+    registry.register(_FolderCollector(folder, shown_only=shown_only))
     return registry
 
 
 class _FolderCollector(Collector):
-    def __init__(self, folder: MetricsFolder) -> None:
+    def __init__(self, folder: MetricsFolder, *, shown_only: bool) -> None:
         self._folder = folder
+        self._shown_only = shown_only
 
     def describe(self) -> list[Metric]:
         return []  # So that registering does not read the folder.
@@ -38,11 +46,15 @@ class _FolderCollector(Collector):
             _Sample(catalogue.UNREADABLE_FILES.name, {}, float(totals.unreadable_files))
         ]
         served = {_version(info) for info in samples[catalogue.MODEL_INFO.name] if info.value}
+        counted = map(_version, samples[_family_name(catalogue.REQUESTS)])
+        retired = retired_versions(counted, served) if self._shown_only else ()
         for entry in catalogue.CATALOGUE:
             family = Metric(_family_name(entry), entry.meaning, entry.kind)
             found = samples.get(family.name, [])
             if served and _is_of_the_served(entry):
                 found = [sample for sample in found if _version(sample) in served]
+            if retired and "version" in entry.labels:
+                found = [sample for sample in found if _version(sample) not in retired]
             for sample in _cumulative(family.name, found) if entry.bounds else found:
                 family.add_sample(sample.name, sample.labels, sample.value)
             yield family
@@ -73,8 +85,8 @@ def _is_of_the_served(entry: catalogue.Metric) -> bool:
     return about_now and "version" in entry.labels
 
 
-def _version(sample: _Sample) -> tuple[str, str]:
-    return sample.labels["model"], sample.labels["version"]
+def _version(sample: _Sample) -> ModelVersion:
+    return ModelVersion(sample.labels["model"], sample.labels["version"])
 
 
 def _samples_by_family(totals: Totals) -> dict[str, list[_Sample]]:
