@@ -27,6 +27,7 @@ ZONE = 0.1
 _MONTH = 30 * MINUTES_PER_DAY
 _WARM = 2 * MINUTES_PER_DAY
 """Normal days before a change."""
+_ROUNDING = 1e-12
 _LIMIT = 12 * MINUTES_PER_DAY
 
 CONTROLS = {
@@ -74,7 +75,8 @@ def information(scenario: Scenario, change: Change, zone: float = ZONE) -> float
     true = np.minimum(change.factors(p) * p, 1)
     near = np.clip(change.factors(p), 1 - zone, 1 + zone) * p
     nats = true * np.log(true / near) + (1 - true) * np.log((1 - true) / (1 - near))
-    return scenario.per_minute * float(nats.mean())
+    mean = float(nats.mean())
+    return scenario.per_minute * mean if mean > _ROUNDING else 0.0
 
 
 def known_change_cusum(seen: Stream, scenario: Scenario, change: Change) -> float:

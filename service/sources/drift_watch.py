@@ -18,6 +18,7 @@ from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.monitor import Source
 from service.monitoring.snapshot import Snapshot
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.calibration_watch import CalibrationWatch
 from service.state.baselines import BaselineRevision
 from service.state.drift_samples import StoredDriftSamples
 from service.state.keyed import KeyedValues
@@ -55,6 +56,7 @@ class DriftWatch:
         baselines: ActiveBaselines,
         materiality: float,
         thresholds: DriftThresholds,
+        calibration: CalibrationWatch | None = None,
     ) -> None:
         self._values = values
         self._samples = samples
@@ -63,6 +65,7 @@ class DriftWatch:
         self._baselines = baselines
         self._materiality = materiality
         self._thresholds = thresholds
+        self._calibration = calibration
         self._prepared: dict[str, _Prepared] = {}
 
     def advance(self, now: Snapshot) -> list[DriftSight]:
@@ -85,13 +88,8 @@ class DriftWatch:
             prepared = self._for(model, self._baselines.of(model))
             state = self._load(model, prepared)
             if prepared.detector is not None and state is not None:
-                found.append(
-                    DriftSight(
-                        report=self._report(model, prepared, state, now),
-                        version=version,
-                        log_evidence=prepared.detector.log_evidence_by_channel(state),
-                    )
-                )
+                channels = prepared.detector.log_evidence_by_channel(state)
+                found.append(_sight(self._report(model, prepared, state, now), version, channels))
         return found
 
     def samples(self, model: str, seconds: float) -> Sequence[DriftSample]:
@@ -128,11 +126,8 @@ class DriftWatch:
             return None
         state, _ = prepared.detector.advance(state, Ticks.of(counts, end=now.at))
         self._values.save(self._scope, _name(model), state.to_json().encode())
-        return DriftSight(
-            report=self._report(model, prepared, state, now),
-            version=version,
-            log_evidence=prepared.detector.log_evidence_by_channel(state),
-        )
+        channels = prepared.detector.log_evidence_by_channel(state)
+        return _sight(self._report(model, prepared, state, now), version, channels)
 
     def _report(
         self, model: str, prepared: _Prepared, state: DriftState | None, now: Snapshot
@@ -150,6 +145,7 @@ class DriftWatch:
             counts=counts,
             window=window,
             thresholds=self._thresholds,
+            calibration=None if self._calibration is None else self._calibration.report(model),
         )
 
     def _load(self, model: str, prepared: _Prepared) -> DriftState | None:
@@ -186,6 +182,11 @@ class DriftWatch:
             return _Prepared(key=key, reference=None, detector=None)
         detector = DriftDetector(reference, key=key, thresholds=self._thresholds)
         return _Prepared(key=key, reference=reference, detector=detector)
+
+
+def _sight(report: DriftReport, version: str, channels: Mapping[str, float]) -> DriftSight:
+    of_clicks = {} if report.calibration is None else report.calibration.log_evidence_by_channel
+    return DriftSight(report=report, version=version, log_evidence={**channels, **of_clicks})
 
 
 def _fitting(baseline: Baseline) -> Baseline:

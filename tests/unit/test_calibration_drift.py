@@ -51,7 +51,7 @@ def of_predictions(predictions: Floats, clicked: Floats) -> CalibrationTicks:
     return CalibrationTicks(
         start=np.array([0.0]),
         end=np.array([60.0]),
-        counts=bucket_counts(predictions, np.array(PREDICTION_BOUNDS))[None, :] * 1.0,
+        counts=bucket_counts(predictions, np.array(PREDICTION_BOUNDS))[None, :].astype(np.float64),
         promised=np.array([predictions.sum()]),
         squares=np.array([(predictions**2).sum()]),
         clicks=np.array([clicked.sum()]),
@@ -71,7 +71,7 @@ def test_a_cohort_is_read_as_it_was_counted() -> None:
         end=120.0,
         predictions=HistogramCounts(
             bounds=np.array([*PREDICTION_BOUNDS, math.inf]),
-            cumulative=np.cumsum(counts) * 1.0,
+            cumulative=np.cumsum(counts).astype(np.float64),
             total=1.3405,
             total_of_squares=1.09080025,
         ),
@@ -80,7 +80,9 @@ def test_a_cohort_is_read_as_it_was_counted() -> None:
             prediction=0.32,
             negative_log=0.0,
             negative_log_complement=0.0,
-            by_bucket=bucket_counts(predictions[clicked > 0], np.array(PREDICTION_BOUNDS)) * 1.0,
+            by_bucket=bucket_counts(predictions[clicked > 0], np.array(PREDICTION_BOUNDS)).astype(
+                np.float64
+            ),
         ),
     )
     nothing = replace(
@@ -93,14 +95,14 @@ def test_a_cohort_is_read_as_it_was_counted() -> None:
         ),
     )
 
-    ticks = CalibrationTicks.of([nothing, cohort])
+    ticks = CalibrationTicks.of([cohort, nothing])
 
-    assert (ticks.start.tolist(), ticks.end.tolist()) == ([60.0], [120.0])
-    assert ticks.counts.tolist() == [counts.tolist()]
-    assert ticks.promised == pytest.approx(1.3405)
-    assert ticks.clicks == 2
-    assert ticks.clicked == pytest.approx(0.32)
-    assert ticks.middle == pytest.approx(1.09080025 / 1.3405)
+    assert (ticks.start.tolist(), ticks.end.tolist()) == ([60.0, 60.0], [120.0, 120.0])
+    assert ticks.counts.tolist() == [counts.tolist(), [0.0] * len(counts)]
+    assert ticks.promised.tolist() == [1.3405, 0.0]
+    assert ticks.clicks.tolist() == [2.0, 2.0]
+    assert ticks.clicked.tolist() == [0.32, 0.32]
+    assert ticks.middle[0] == pytest.approx(1.09080025 / 1.3405)
     assert len(CalibrationTicks.of([])) == 0
 
 
@@ -126,8 +128,8 @@ def test_a_bet_on_the_level_matches_a_hand_computed_case() -> None:
     clicked = np.zeros(200)
     clicked[:14] = 1.0
     bets = Bets.of(ZONE)
-    cell = int(np.flatnonzero((bets.kind == 0) & (bets.stake == 0.24))[0])
-    other = int(np.flatnonzero((bets.kind == 0) & (bets.stake == -0.24))[0])
+    cell = int(np.flatnonzero((bets.form == 0) & (bets.stake == 0.24))[0])
+    other = int(np.flatnonzero((bets.form == 0) & (bets.stake == -0.24))[0])
 
     found = bets.log_factors(of_predictions(predictions, clicked))[0]
 
@@ -142,7 +144,7 @@ def log_mean_of_e_values(predictions: Floats, truth: Floats) -> Floats:
     none = of_predictions(predictions, np.zeros(len(predictions)))
     free = bets.log_factors(none)
     high = (predictions - float(none.middle[0])) / float(none.spread[0])
-    by_click = np.where(bets.kind[:, None] == 0, 1.0, high) * bets.stake[:, None]
+    by_click = np.where(bets.form[:, None] == 0, 1.0, high) * bets.stake[:, None]
     return np.asarray(free[0] + np.log1p(truth * np.expm1(by_click)).sum(axis=1))
 
 
@@ -177,7 +179,7 @@ def test_some_bet_gains_on_average_once_the_truth_has_left_the_zone(
 
     gains = log_mean_of_e_values(predictions, truth)
 
-    assert gains[Bets.of(ZONE).kind == kind].max() > 0
+    assert gains[Bets.of(ZONE).form == kind].max() > 0
 
 
 def test_the_weights_are_a_mixture() -> None:
@@ -185,7 +187,7 @@ def test_the_weights_are_a_mixture() -> None:
 
     assert bets.weight.sum() == pytest.approx(1.0)
     for kind, side in itertools.product((0, 1), (-1.0, 1.0)):
-        share = bets.weight[(bets.kind == kind) & (np.sign(bets.stake) == side)].sum()
+        share = bets.weight[(bets.form == kind) & (np.sign(bets.stake) == side)].sum()
         assert share == pytest.approx(0.35 if kind == 0 else 0.15)
 
 
@@ -298,8 +300,9 @@ def test_a_change_of_the_ratio_is_found_soon_and_named(ratio: float) -> None:
     assert state.active.alarmed_at == 60 * (first + 1)
     late = state.active.since / 60 - WARM
     assert abs(late) <= max(0.3 * (first - WARM), 10)
-    kind, what = fresh.change(state)
-    assert kind is Miscalibration.LEVEL
+    form, what = fresh.change(state)
+    assert what is not None
+    assert form is Miscalibration.LEVEL
     assert what.level == pytest.approx(ratio - 1, abs=0.08)
 
 
@@ -310,10 +313,11 @@ def test_over_confidence_is_found_where_the_overall_ratio_is_one() -> None:
     state, found = fresh.advance(fresh.start(), seen.ticks())
 
     assert found[:WARM].max() < LOG_THRESHOLD <= found[WARM : WARM + 400].max()
-    kind, what = fresh.change(state)
-    assert kind is Miscalibration.SLOPE
-    by_kind = fresh.log_evidence_by_kind(state)
-    assert by_kind[Miscalibration.SLOPE] > LOG_THRESHOLD > by_kind[Miscalibration.LEVEL]
+    form, what = fresh.change(state)
+    assert what is not None
+    assert form is Miscalibration.SLOPE
+    by_form = fresh.log_evidence_by_form(state)
+    assert by_form[Miscalibration.SLOPE] > LOG_THRESHOLD > by_form[Miscalibration.LEVEL]
     assert what.slope < -ZONE
     assert abs(what.level) < 0.05
 
@@ -340,6 +344,7 @@ def test_the_start_of_a_change_is_where_the_sums_say(kind: Miscalibration) -> No
 
     what = change_since(sums, kind, ZONE)
 
+    assert what is not None
     assert what.minutes == 120
     assert what.level == pytest.approx(0.3 if kind is Miscalibration.LEVEL else 0.0)
     assert what.slope == pytest.approx(0.0 if kind is Miscalibration.LEVEL else -0.375)
@@ -415,8 +420,35 @@ def test_what_is_no_state_is_refused(text: str) -> None:
 
 
 def test_nothing_has_changed_before_the_first_cohort() -> None:
-    with pytest.raises(ValueError, match="before the first cohort"):
-        detector().change(detector().start())
+    assert detector().change(detector().start())[1] is None
+
+
+def test_minutes_without_a_prediction_leave_everything_but_time_as_it_is() -> None:
+    ticks = simulated(BUSY, 500, Change(at=200, ratio=1.5)).ticks()
+    fresh = detector()
+    state, _ = fresh.advance(fresh.start(), ticks)
+    empty = replace(
+        ticks,
+        start=ticks.start + 30_000,
+        end=ticks.end + 30_000,
+        counts=ticks.counts * 0,
+        promised=ticks.promised * 0,
+        squares=ticks.squares * 0,
+        clicks=ticks.clicks * 0,
+        clicked=ticks.clicked * 0,
+    )
+
+    later, found = fresh.advance(state, empty)
+
+    assert later.end == 60_000
+    assert later.active == state.active
+    assert later.cells.tolist() == state.cells.tolist()
+    assert set(found.tolist()) == {state.log_evidence}
+    before, after = fresh.change(state)[1], fresh.change(later)[1]
+    assert before is not None
+    assert after is not None
+    assert after.minutes == pytest.approx(before.minutes + 500, rel=0.1)
+    assert after.level == pytest.approx(before.level, abs=0.02)
 
 
 def test_a_gap_counts_in_time_but_not_as_cohorts() -> None:

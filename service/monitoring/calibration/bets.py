@@ -1,4 +1,4 @@
-"""The bets of the test: one cell per kind, side, and size of a miscalibration."""
+"""The bets of the test: one cell per form, side, and size of a miscalibration."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +19,7 @@ _SHARES = {Miscalibration.LEVEL: 0.7, Miscalibration.SLOPE: 0.3}
 class Bets:
     """The cells, shape ``(m,)`` each; those of the level come first."""
 
-    kind: NDArray[np.int64]
+    form: NDArray[np.int64]
     """Index into :class:`Miscalibration`."""
     stake: Floats
     """Positive where more clicks are betted on, of all predictions or of the high ones."""
@@ -33,16 +33,16 @@ class Bets:
         Args:
             zone: Share by which clicks may be more or fewer than predicted, 0 to below 1.
         """
-        kinds, stakes, weights = [], [], []
-        for index, (kind, share) in enumerate(_SHARES.items()):
-            sizes = SIZES if kind is Miscalibration.LEVEL else SIZES[:-1]
+        forms, stakes, weights = [], [], []
+        for index, (form, share) in enumerate(_SHARES.items()):
+            sizes = SIZES if form is Miscalibration.LEVEL else SIZES[:-1]
             prior = _PRIOR[: len(sizes)] / _PRIOR[: len(sizes)].sum()
             for side in (-1.0, 1.0):
-                kinds += [index] * len(sizes)
+                forms += [index] * len(sizes)
                 stakes += (side * sizes).tolist()
                 weights += (share / 2 * prior).tolist()
         return cls(
-            kind=np.array(kinds), stake=np.array(stakes), weight=np.array(weights), zone=zone
+            form=np.array(forms), stake=np.array(stakes), weight=np.array(weights), zone=zone
         )
 
     def log_factors(self, ticks: CalibrationTicks) -> Floats:
@@ -68,12 +68,12 @@ class Bets:
         Returns:
             Shape ``(t, m)``.
         """
-        level = self.stake[self.kind == 0]
+        level = self.stake[self.form == 0]
         n, clicks = ticks.predictions[:, None], ticks.clicks[:, None]
         edge = 1 + np.sign(level) * self.zone
-        mean = ticks.promised[:, None] / n
+        mean = ticks.promised[:, None] / np.maximum(n, 1.0)
         by_level = level * clicks - n * np.log1p(edge * mean * np.expm1(level))
-        slope = self.stake[self.kind == 1]
+        slope = self.stake[self.form == 1]
         rest = np.stack([ticks.price_of_tilt(stake) for stake in slope.tolist()], axis=1)
         unsure = self.zone * np.abs(slope) * ticks.leverage[:, None]
         by_slope = slope * ticks.tilt[:, None] - unsure - (1 + self.zone) * rest

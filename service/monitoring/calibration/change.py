@@ -39,7 +39,7 @@ def columns(ticks: CalibrationTicks, before: float | None) -> Floats:
     return np.column_stack([minutes, ticks.promised, ticks.clicks, ticks.tilt, ticks.leverage])
 
 
-def change_since(sums: Floats, kind: Miscalibration, zone: float) -> Change:
+def change_since(sums: Floats, form: Miscalibration, zone: float) -> Change | None:
     """Estimate when a miscalibration began.
 
     The start is where the likelihood ratio of the clicks since then, against the near end of the
@@ -47,11 +47,17 @@ def change_since(sums: Floats, kind: Miscalibration, zone: float) -> Change:
 
     Args:
         sums: Of :func:`columns` from every possible start until now, shape ``(r, 5)``.
-        kind: What the evidence is of.
+        form: What the evidence is of.
         zone: Share by which clicks may be off.
+
+    Returns:
+        None where nothing was predicted.
     """
+    sums = sums[sums[:, 1] > 0]
+    if not len(sums):
+        return None
     _, promised, clicks, tilt, leverage = sums.T
-    if kind is Miscalibration.LEVEL:
+    if form is Miscalibration.LEVEL:
         ratio = clicks / promised
         edge = ratio.clip(1 - zone, 1 + zone)
         gain = promised * (edge - ratio) + clicks * np.log(np.where(clicks > 0, ratio / edge, 1.0))

@@ -23,7 +23,7 @@ MOST_LOG_FACTOR = 1.0
 """No minute says more: one user who clicks on everything for some minutes is no miscalibration.
 An alarm takes the agreement of a quarter of an hour, which is little beside the wait for clicks."""
 _NO_EVIDENCE = 1e-300
-_KINDS = tuple(Miscalibration)
+_FORMS = tuple(Miscalibration)
 
 
 class CalibrationDetector:
@@ -59,11 +59,11 @@ class CalibrationDetector:
         """Share by which clicks may be more or fewer than predicted."""
         return self._zone
 
-    def start(self) -> CalibrationState:
-        """Give the state before the first cohort."""
+    def start(self, *, end: float | None = None) -> CalibrationState:
+        """Give the state before the first cohort; none counts that ended by ``end``."""
         return CalibrationState(
             key=self._key,
-            end=None,
+            end=end,
             clicks=0.0,
             cells=np.zeros(len(self._bets.weight)),
             clumping=(),
@@ -83,7 +83,7 @@ class CalibrationDetector:
 
         A state of another version or zone is replaced by a fresh one. Cohorts that are not after
         the state's last one are passed over. An alarm clears once the evidence was low for as many
-        cohorts as drift's for ticks; minutes without a prediction leave everything as it is.
+        cohorts as drift's for ticks; those without a prediction leave everything but time as it is.
 
         Returns:
             The state, and the logarithm of the evidence after each cohort that was folded.
@@ -102,7 +102,12 @@ class CalibrationDetector:
         seen = np.column_stack([ticks.predictions, ticks.promised, ticks.clicks]).tolist()
         rows = columns(ticks, state.end).tolist()
         evidence = np.empty(len(ticks))
+        now = state.log_evidence
         for t, sums in enumerate(seen):
+            recent.add(rows[t])
+            evidence[t] = now
+            if not sums[1]:
+                continue
             if clicks >= MIN_CLICKS:
                 cells += 1.0
                 cells *= np.exp(np.minimum(log_factors[t] / clumping.size, MOST_LOG_FACTOR))
@@ -111,7 +116,6 @@ class CalibrationDetector:
                     # Less evidence is a supermartingale still.
                     cells *= self._ceiling / total
             clumping.add(starts[t], sums)
-            recent.add(rows[t])
             clicks += sums[2]
             evidence[t] = now = math.log(max(float(weight @ cells), _NO_EVIDENCE))
             active = cleared(active, now)
@@ -129,38 +133,36 @@ class CalibrationDetector:
         )
         return after, evidence
 
-    def log_evidence_by_kind(self, state: CalibrationState) -> Mapping[Miscalibration, float]:
-        """Evidence of each kind of miscalibration, weighted as it enters the sum."""
+    def log_evidence_by_form(self, state: CalibrationState) -> Mapping[Miscalibration, float]:
+        """Evidence of each form, weighted as it enters the sum; empty before the first bet."""
+        sums = self._sums(state.cells).tolist()
         return {
-            kind: math.log(max(value, _NO_EVIDENCE))
-            for kind, value in zip(_KINDS, self._sums(state.cells).tolist(), strict=True)
+            form: math.log(max(value, _NO_EVIDENCE))
+            for form, value in zip(_FORMS, sums, strict=True)
+            if value > 0
         }
 
-    def change(self, state: CalibrationState) -> tuple[Miscalibration, Change]:
-        """Give the kind with the most evidence, and what is different since it began.
-
-        Raises:
-            ValueError: No cohort was folded.
-        """
-        if not state.recent:
-            raise ValueError("nothing can have changed before the first cohort")
+    def change(self, state: CalibrationState) -> tuple[Miscalibration, Change | None]:
+        """Give the form with the most evidence, and what is different since it began."""
         return self._change(RecentSums([list(runs) for runs in state.recent]), state.cells)
 
     def _alarm(self, recent: RecentSums, cells: Floats, end: float) -> Active:
         _, change = self._change(recent, cells)
+        minutes = 0.0 if change is None else change.minutes
         return Active(
             kind=DriftKind.CALIBRATION_SHIFT,
             alarmed_at=end,
-            since=end - change.minutes * _SECONDS_PER_MINUTE,
+            since=end - minutes * _SECONDS_PER_MINUTE,
             ticks=0,
             quiet=0,
         )
 
-    def _change(self, recent: RecentSums, cells: Floats) -> tuple[Miscalibration, Change]:
-        kind = _KINDS[int(np.argmax(self._sums(cells)))]
+    def _change(self, recent: RecentSums, cells: Floats) -> tuple[Miscalibration, Change | None]:
+        form = _FORMS[int(np.argmax(self._sums(cells)))]
+        sums = recent.since()
         # The first column counts cohorts; time is what passes, in gaps too.
-        return kind, change_since(recent.since()[:, 1:], kind, self._zone)
+        return form, change_since(sums[:, 1:], form, self._zone) if recent.levels else None
 
     def _sums(self, cells: Floats) -> Floats:
-        sums = np.bincount(self._bets.kind, self._bets.weight * cells, len(_KINDS))
+        sums = np.bincount(self._bets.form, self._bets.weight * cells, len(_FORMS))
         return np.asarray(sums, dtype=np.float64)

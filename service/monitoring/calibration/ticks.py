@@ -19,6 +19,7 @@ UPPER_EDGES = np.array([*PREDICTION_BOUNDS, 1.0])
 _MIDDLES = (LOWER_EDGES + UPPER_EDGES) / 2
 _LEAST_SPREAD = 1e-3
 """Scores that are closer together, relatively, are one score."""
+_NOTHING = 1e-12
 _MOST = 50.0
 """Of an exponent: a bet that costs e^50 is lost already."""
 
@@ -54,17 +55,16 @@ class CalibrationTicks:
 
     @classmethod
     def of(cls, cohorts: Sequence[Cohort]) -> Self:
-        """Sum cohorts up; those without a prediction say nothing and are left out."""
-        seen = [cohort for cohort in cohorts if cohort.predictions.total > 0]
-        cumulative = np.array([cohort.predictions.cumulative for cohort in seen])
+        """Take the sums of cohorts in the order of time."""
+        cumulative = np.array([cohort.predictions.cumulative for cohort in cohorts])
         return cls(
-            start=np.array([cohort.start for cohort in seen]),
-            end=np.array([cohort.end for cohort in seen]),
+            start=np.array([cohort.start for cohort in cohorts]),
+            end=np.array([cohort.end for cohort in cohorts]),
             counts=np.diff(cumulative.reshape(-1, len(UPPER_EDGES)), prepend=0.0, axis=1),
-            promised=np.array([cohort.predictions.total for cohort in seen]),
-            squares=np.array([cohort.predictions.total_of_squares for cohort in seen]),
-            clicks=np.array([cohort.clicks.count for cohort in seen]),
-            clicked=np.array([cohort.clicks.prediction for cohort in seen]),
+            promised=np.array([cohort.predictions.total for cohort in cohorts]),
+            squares=np.array([cohort.predictions.total_of_squares for cohort in cohorts]),
+            clicks=np.array([cohort.clicks.count for cohort in cohorts]),
+            clicked=np.array([cohort.clicks.prediction for cohort in cohorts]),
         )
 
     @property
@@ -77,16 +77,18 @@ class CalibrationTicks:
         """The mean prediction of the clicks that are promised.
 
         About it high and low predictions promise the same: ``sum (p - middle) p = 0``, exactly.
+        Where nothing is promised it says nothing.
         """
-        return self.squares / self.promised
+        return self.squares / np.maximum(self.promised, _NOTHING)
 
     @property
     def spread(self) -> Floats:
         """Standard deviation of the predictions of promised clicks; by middles of buckets."""
         away = _MIDDLES - self.middle[:, None]
         promised = self.counts * _MIDDLES
-        spread = np.sqrt((promised * away**2).sum(axis=1) / promised.sum(axis=1))
-        return np.asarray(np.maximum(spread, _LEAST_SPREAD * self.middle))
+        total = np.maximum(promised.sum(axis=1), _NOTHING)
+        spread = np.sqrt((promised * away**2).sum(axis=1) / total)
+        return np.asarray(np.maximum(spread, _LEAST_SPREAD * self.middle + _NOTHING))
 
     @property
     def tilt(self) -> Floats:
