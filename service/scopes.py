@@ -8,8 +8,11 @@ from prometheus_client import CollectorRegistry
 from service.api.scopes import Scope, ScopeName, Scopes
 from service.monitoring.history import History, Tick
 from service.monitoring.monitor import Monitor
+from service.prediction.prediction_id import origin_of
 from service.settings import FLEET_SCOPE, Settings
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.calibration_watch import CalibrationWatch
+from service.sources.cohorts import Cohorts
 from service.sources.drift_watch import DriftWatch
 from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
@@ -86,6 +89,19 @@ class ScopeParts:
         self, name: ScopeName, key: str, source: HistorySource, *, judges_drift: bool
     ) -> Scope:
         settings, state = self._settings, self._state
+        cohorts = Cohorts(
+            source=source,
+            clicks=state.clicks,
+            origin=origin_of(settings.instance) if name is ScopeName.INSTANCE else None,
+            attribution_seconds=settings.attribution_window,
+        )
+        calibration = CalibrationWatch(
+            values=state.values,
+            scope=key,
+            cohorts=cohorts,
+            baselines=self._baselines,
+            zone=settings.calibration_zone,
+        )
         drift = DriftWatch(
             values=state.values,
             samples=state.drift_samples(key),
@@ -94,12 +110,14 @@ class ScopeParts:
             baselines=self._baselines,
             materiality=settings.materiality,
             thresholds=settings.drift_thresholds,
+            calibration=calibration,
         )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(
             name=name,
             source=source,
             drift=drift if judges_drift else None,
+            calibration=calibration if judges_drift else None,
             monitor=Monitor(
                 source=source,
                 verdicts=StoredVerdicts(state.values, key),
@@ -124,6 +142,7 @@ class ScopeParts:
             collect=collect,
             monitor=scope.monitor if judges else None,
             drift=scope.drift,
+            calibration=scope.calibration,
             verdicts=StoredVerdicts(self._state.values, key),
             leases=self._state.leases,
             lease=f"ticker:{key}",

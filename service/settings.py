@@ -12,7 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.health import HealthPolicy
-from service.monitoring.objectives import AVERAGE_LATENCY, ERROR_RATE, HEALTH_WINDOW, MIN_REQUESTS
+from service.monitoring.objectives import (
+    AVERAGE_LATENCY,
+    CALIBRATION,
+    ERROR_RATE,
+    HEALTH_WINDOW,
+    MIN_REQUESTS,
+)
 
 PREFIX = "CTR_"
 FLEET_SCOPE = "fleet"
@@ -89,6 +95,8 @@ class Settings(BaseModel):
     """z of the mean latency over the window from which it counts as an anomaly."""
     attribution_window: Annotated[int, Field(ge=1)] = 86_400
     """Seconds after a prediction in which its click counts."""
+    calibration_zone: Annotated[float, Field(ge=0, lt=1)] = CALIBRATION.limit
+    """Share by which clicks may be more or fewer than predicted without being drift."""
     monitoring_source: Literal["local", "prometheus"] = "local"
     """Whether this host's counters are monitored, or the fleet's through Prometheus."""
     prometheus_url: str | None = None

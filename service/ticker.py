@@ -18,6 +18,7 @@ from service.monitoring.history import Tick
 from service.monitoring.monitor import HealthReport, Monitor
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.calibration_watch import CalibrationWatch
 from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.errors import SourceUnavailableError
 from service.sources.verdicts import StoredVerdicts
@@ -63,6 +64,8 @@ class TickJob:
     """Judges health; None where another scope is judged."""
     drift: DriftWatch | None = None
     """Judges drift at every tick of its own."""
+    calibration: CalibrationWatch | None = None
+    """Holds clicks against predictions once a minute, before drift tells of it."""
     shared: bool = False
     """Whether those without the lease show what its holder concluded."""
     clock: Callable[[], float] = time.time
@@ -83,6 +86,8 @@ class TickJob:
         sights: Sequence[DriftSight] = []
         ticks = self.collect(boundary)
         for row in ticks:
+            if self.calibration is not None and row.tick % _SECONDS_PER_MINUTE == 0:
+                self.calibration.advance(row.snapshot.at)
             if self.drift is not None and row.tick % TICK_SECONDS == 0:
                 sights = self.drift.advance(row.snapshot)
         if boundary % _SECONDS_PER_MINUTE == 0:

@@ -7,6 +7,7 @@ from deploy.alerting.pace import Pace
 from deploy.alerting.rules import Alert, Group, Record, Severity
 from deploy.alerting.selectors import JOB, named, series
 from service.monitoring import catalogue
+from service.monitoring.drift.kind import DriftKind
 from service.monitoring.health import HealthLevel
 from service.monitoring.objectives import (
     AVERAGE_LATENCY,
@@ -18,14 +19,15 @@ from service.monitoring.objectives import (
     ERROR_RATE,
     EVALUATION_STOPPED,
     HEALTH_WINDOW,
-    MIN_CLICKS,
     UNREADABLE_FILES,
 )
 
-_MINUTE, _HOUR = 60, 3600
+_MINUTE = 60
 _EVIDENCE = "job_model_version_quantity:ctr_drift_log_evidence:logsumexp"
-_CALIBRATION = "job_model:ctr_prediction_ratio:calibration_ratio_increase1d"
-_CLICKS = "job_model:ctr_clicks:increase1d"
+_FROM_BASELINE = (
+    f'{catalogue.DRIFT_ACTIVE.name}{{job="{JOB}", type!="{DriftKind.CALIBRATION_SHIFT.value}"}}'
+)
+"""Drift of what is held against the baseline; calibration has an alert of its own."""
 
 
 def model_group(pace: Pace) -> Group:
@@ -33,8 +35,8 @@ def model_group(pace: Pace) -> Group:
     return Group(
         name="ctr_models",
         rules=[
-            _evidence("predictions", "!~"),
-            _evidence("latency", "=~"),
+            _evidence("predictions", '!~"(latency|calibration)_.*"'),
+            _evidence("latency", '=~"latency_.*"'),
             Alert(
                 name="CtrModelDegraded",
                 severity=Severity.PAGE,
@@ -54,9 +56,7 @@ def model_group(pace: Pace) -> Group:
             Alert(
                 name="CtrDrift",
                 severity=Severity.TICKET,
-                expr=(
-                    f"max by (job, model, version, type) ({series(catalogue.DRIFT_ACTIVE)}) == 1"
-                ),
+                expr=f"max by (job, model, version, type) ({_FROM_BASELINE}) == 1",
                 summary="{{ $labels.model }} has drifted from its baseline: {{ $labels.type }}",
                 description=(
                     "Drift of the type {{ $labels.type }} stands for {{ $labels.model }}, version "
@@ -72,8 +72,7 @@ def model_group(pace: Pace) -> Group:
                 expr=(
                     f"{_EVIDENCE} >= {number(DRIFT_EVIDENCE.limit)}\n"
                     "and on (job, model, version)\n"
-                    "max by (job, model, version) "
-                    f"({series(catalogue.DRIFT_ACTIVE)}) == 1"
+                    f"max by (job, model, version) ({_FROM_BASELINE}) == 1"
                 ),
                 summary="{{ $labels.model }} goes on differing from its baseline",
                 description=(
@@ -88,9 +87,9 @@ def model_group(pace: Pace) -> Group:
     )
 
 
-def _evidence(quantity: str, operator: str) -> Record:
+def _evidence(quantity: str, matching: str) -> Record:
     """Add up the channels of a quantity, as the detector does; of replicas the loudest counts."""
-    channels = f'{catalogue.DRIFT_LOG_EVIDENCE.name}{{job="{JOB}", channel{operator}"latency_.*"}}'
+    channels = f'{catalogue.DRIFT_LOG_EVIDENCE.name}{{job="{JOB}", channel{matching}}}'
     return Record(
         record=_EVIDENCE,
         labels={"quantity": quantity},
@@ -102,34 +101,22 @@ def _evidence(quantity: str, operator: str) -> Record:
     )
 
 
-def quality_group(pace: Pace) -> Group:
-    """Predicted clicks against clicks; silent until clicks are counted."""
-    predicted = named(f"{catalogue.PREDICTION.name}_sum")
-    high, low = number(CALIBRATION.limit), number(1 / CALIBRATION.limit)
+def quality_group() -> Group:
+    """Clicks against predictions; silent until enough clicks have come."""
+    shifts = series(catalogue.DRIFT_ACTIVE, type=DriftKind.CALIBRATION_SHIFT.value)
     return Group(
         name="ctr_quality",
-        interval_seconds=pace.slow_evaluation_seconds,
         rules=[
-            Record(
-                record=_CLICKS,
-                expr=f"sum by (job, model) (increase({series(catalogue.CLICKS)}[1d]))",
-            ),
-            Record(
-                record=_CALIBRATION,
-                expr=f"sum by (job, model) (increase({predicted}[1d]))\n/\n{_CLICKS}",
-            ),
             Alert(
                 name="CtrCalibrationOff",
                 severity=Severity.TICKET,
-                hold_seconds=pace.hold(_HOUR),
-                expr=(
-                    f"(\n  {_CALIBRATION} > {high}\nor\n  {_CALIBRATION} < {low}\n)\n"
-                    f"and\n{_CLICKS} >= {number(MIN_CLICKS.limit)}"
-                ),
+                expr=f"max by (job, model, version) ({shifts}) == 1",
                 summary="{{ $labels.model }} predicts too many or too few clicks",
                 description=(
-                    '{{ $labels.model }} predicted {{ $value | printf "%.2f" }} times the clicks '
-                    f"that came in the last day; {low} to {high} is the objective."
+                    "Clicks do not come as {{ $labels.model }}, version {{ $labels.version }}, "
+                    f"predicts, by more than {number(100 * CALIBRATION.limit)} % unless set "
+                    "otherwise: {{ $value }} (0 or 1). A false alarm has at most 1 % probability "
+                    "in 30 days."
                 ),
             ),
         ],
@@ -240,4 +227,4 @@ def monitoring_group(pace: Pace) -> Group:
 
 def condition_groups(pace: Pace) -> Sequence[Group]:
     """Give everything that is not a burn rate."""
-    return [model_group(pace), quality_group(pace), bridge_group(pace), monitoring_group(pace)]
+    return [model_group(pace), quality_group(), bridge_group(pace), monitoring_group(pace)]

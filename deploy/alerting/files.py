@@ -27,7 +27,7 @@ def rule_groups(pace: Pace) -> Mapping[str, Sequence[Group]]:
     return {
         **{f"{indicator.level.name}.yml": burn_groups(indicator, pace) for indicator in INDICATORS},
         "models.yml": [model_group(pace)],
-        "quality.yml": [quality_group(pace)],
+        "quality.yml": [quality_group()],
         "bridge.yml": [bridge_group(pace)],
         "monitoring.yml": [monitoring_group(pace)],
     }

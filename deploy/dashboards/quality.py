@@ -26,9 +26,10 @@ def drift_evidence(selection: Selection, *, width: int = 12) -> AnyPanel:
     """Evidence against the threshold."""
     return graph(
         "Evidence of drift",
-        "Logarithm of how much better a change explains the traffic than none: predictions and "
-        "latency, each summed over its channels as the alarm sees it. Normal traffic stays below "
-        "12; drift is detected at the dashed line. Looking often does not raise the false alarms.",
+        "Logarithm of how much better a change explains the traffic than none: predictions, "
+        "latency and calibration, each summed over its channels as the alarm sees it. Normal "
+        "traffic stays below 12; drift is detected at the dashed line. Looking often does not "
+        "raise the false alarms.",
         "short",
         Query(selection.quantity_evidence(DRIFT_LOG_EVIDENCE), "{{model}} {{quantity}}"),
         width=width,

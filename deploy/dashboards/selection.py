@@ -80,13 +80,15 @@ class Selection:
     def quantity_evidence(self, evidence: Metric) -> str:
         """Logarithm of the evidence summed over the channels of a quantity, as alarms see it.
 
-        Channels of the latency are one quantity, all others that of the predictions. Every instance
-        has evidence of its own: the greatest is shown, and not the sum.
+        Channels of the latency are one quantity, those of calibration another, all others that of
+        the predictions. Every instance has evidence of its own: the greatest is shown, and not the
+        sum.
         """
         current = f"{self.series(MODEL_INFO)} == 1"
         served = f"{self.series(evidence)} and on ({_VERSION}) ({current})"
         named = f'label_replace({served}, "quantity", "predictions", "", "")'
-        named = f'label_replace({named}, "quantity", "latency", "channel", "latency_.+")'
+        for other in ("latency", "calibration"):
+            named = f'label_replace({named}, "quantity", "{other}", "channel", "{other}_.+")'
         return f"max{self._by('quantity')} (ln(sum by ({_VERSION}, quantity) (exp({named}))))"
 
     def _over(self, metric: Metric, part: Part, labels: dict[str, str]) -> str:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, Field
 
 from service.api.monitoring_schemas import utc
 from service.api.scopes import ScopeBody, ScopeName, staleness
+from service.monitoring.calibration.detector import MIN_CLICKS
+from service.monitoring.calibration.report import CalibrationReport
+from service.monitoring.calibration.ticks import Miscalibration
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.report import Drift, DriftReport, DriftStatus, Effects, Severity
@@ -69,7 +72,62 @@ class LatencyAnomalyBody(_DriftBody):
     current_mean_ms: float | None
 
 
-DriftBody = MeanShiftBody | VarianceChangeBody | ShapeChangeBody | LatencyAnomalyBody
+class CalibrationShiftBody(_DriftBody):
+    """Clicks do not come as predicted; `effect` is by how much they are more, as a share."""
+
+    type: Literal["calibration_shift"] = "calibration_shift"
+    form: Annotated[
+        Miscalibration,
+        Field(
+            description="The level of all predictions, or the slope: high ones get more (effect "
+            "above 0) or fewer clicks than they promise, and low ones the other way round."
+        ),
+    ]
+    calibration_ratio: Annotated[
+        float | None, Field(description="Predicted clicks for one that came; null without any.")
+    ]
+    predicted_clicks: Annotated[
+        float, Field(description="Sum of the predictions since the change, for all that is known.")
+    ]
+    clicks: Annotated[int, Field(description="Clicks on them.")]
+
+
+DriftBody = (
+    MeanShiftBody | VarianceChangeBody | ShapeChangeBody | LatencyAnomalyBody | CalibrationShiftBody
+)
+
+
+class CalibrationBody(BaseModel):
+    """The test of calibration: what clicks say of the predictions whose clicks are complete."""
+
+    status: Annotated[
+        DriftStatus, Field(description="Too few clicks neither raise nor clear an alarm.")
+    ]
+    clicks: Annotated[int, Field(description="Seen since this version began to be served.")]
+    clicks_needed: Annotated[int, Field(description="The test begins once so many have come.")]
+    log_evidence: Annotated[
+        float | None, Field(description="Natural logarithm; null before the test began.")
+    ]
+    log_evidence_threshold: float
+    until: Annotated[
+        datetime | None, Field(description="Predictions before this have all their clicks.")
+    ]
+
+    @classmethod
+    def of(cls, report: CalibrationReport) -> Self:
+        """Map the core's value."""
+        if report.shift is not None:
+            status = DriftStatus.DRIFT
+        else:
+            status = DriftStatus.OK if report.decided else DriftStatus.INSUFFICIENT_DATA
+        return cls(
+            status=status,
+            clicks=round(report.clicks),
+            clicks_needed=MIN_CLICKS,
+            log_evidence=report.log_evidence,
+            log_evidence_threshold=LOG_THRESHOLD,
+            until=None if report.until is None else utc(report.until),
+        )
 
 
 class EffectsBody(BaseModel):
@@ -95,8 +153,12 @@ class DriftReportBody(ScopeBody):
     current_stats: CurrentStatsBody
     drifts: list[DriftBody]
     effects: EffectsBody
+    calibration: Annotated[
+        CalibrationBody | None, Field(description="Null where clicks are not looked at.")
+    ]
     log_evidence: Annotated[
-        float | None, Field(description="Natural logarithm; null before the first tick.")
+        float | None,
+        Field(description="Natural logarithm; of scores and latency; null before the first tick."),
     ]
     log_evidence_threshold: float
     commissioning: Annotated[
@@ -123,6 +185,9 @@ class DriftReportBody(ScopeBody):
             ),
             drifts=[_drift_body(drift) for drift in report.drifts],
             effects=EffectsBody.of(report.effects),
+            calibration=None
+            if report.calibration is None
+            else CalibrationBody.of(report.calibration),
             log_evidence=report.log_evidence,
             log_evidence_threshold=LOG_THRESHOLD,
             commissioning=report.commissioning,
@@ -207,6 +272,16 @@ def _drift_body(drift: Drift) -> DriftBody:
                     "z_score": drift.measure,
                     "baseline_mean_ms": drift.baseline,
                     "current_mean_ms": drift.current,
+                }
+            )
+        case DriftKind.CALIBRATION_SHIFT:
+            return CalibrationShiftBody.model_validate(
+                fields
+                | {
+                    "form": drift.form,
+                    "calibration_ratio": drift.measure,
+                    "predicted_clicks": drift.baseline,
+                    "clicks": drift.current,
                 }
             )
 

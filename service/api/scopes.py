@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 
 from service.monitoring.monitor import Monitor
+from service.sources.calibration_watch import CalibrationWatch
 from service.sources.drift_watch import DriftWatch
 from service.sources.history_source import HistorySource
 
@@ -36,6 +37,8 @@ class Scope:
     monitor: Monitor
     drift: DriftWatch | None
     """None where drift is judged for the fleet."""
+    calibration: CalibrationWatch | None
+    """The same; drift tells of it."""
 
 
 class Scopes:

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from service.monitoring.calibration.report import CalibrationReport
+from service.monitoring.calibration.ticks import Miscalibration
 from service.monitoring.counts import ModelCounts
 from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.report import DriftReport, DriftStatus
 from service.monitoring.statistics import MILLISECONDS, PERCENT
 
@@ -55,9 +58,9 @@ class Check:
     threshold: float
     unit: str
     observations: int
-    """Requests in the window."""
+    """Requests in the window; of calibration, clicks."""
     last_decided: CheckStatus | None
-    """What the check said when it last had enough data."""
+    """What the check said when it last had enough data; None where it keeps its alarms itself."""
     finding: str = ""
     """What was found, where value and threshold do not say it."""
 
@@ -98,6 +101,7 @@ class ModelHealth:
 
 
 DRIFT_CHECK = "drift"
+CALIBRATION_CHECK = "calibration"
 
 Decided = Mapping[str, CheckStatus]
 """The last decided status of each check of one model, by name."""
@@ -154,6 +158,11 @@ def judge(
                 for name, value, threshold, unit in questions
             ),
             *([] if drift is None else [_drift_check(drift, decided.get(DRIFT_CHECK))]),
+            *(
+                []
+                if drift is None or drift.calibration is None
+                else [_calibration_check(drift.calibration)]
+            ),
         ],
     )
 
@@ -171,8 +180,12 @@ def _drift_check(drift: DriftReport, last_decided: CheckStatus | None) -> Check:
     status = {
         DriftStatus.OK: CheckStatus.OK,
         DriftStatus.DRIFT: CheckStatus.WARNING,
-    }.get(drift.status, CheckStatus.INSUFFICIENT_DATA)
-    kinds = ", ".join(found.kind.replace("_", " ") for found in drift.drifts)
+    }.get(drift.baseline_status, CheckStatus.INSUFFICIENT_DATA)
+    kinds = ", ".join(
+        found.kind.replace("_", " ")
+        for found in drift.drifts
+        if found.kind is not DriftKind.CALIBRATION_SHIFT
+    )
     return Check(
         name=DRIFT_CHECK,
         status=status,
@@ -182,6 +195,26 @@ def _drift_check(drift: DriftReport, last_decided: CheckStatus | None) -> Check:
         observations=drift.observations,
         last_decided=last_decided,
         finding=f"drift from the baseline: {kinds}" if kinds else "",
+    )
+
+
+def _calibration_check(found: CalibrationReport) -> Check:
+    """Clicks that are missing clear nothing: an alarm is a part of the test's own state."""
+    shift, finding = found.shift, ""
+    if shift is not None:
+        what = "clicks" if shift.form is Miscalibration.LEVEL else "clicks on high predictions"
+        more = "more" if shift.effect > 0 else "fewer"
+        finding = f"{what} are {abs(shift.effect):.0%} {more} than predicted"
+    status = CheckStatus.OK if found.decided else CheckStatus.INSUFFICIENT_DATA
+    return Check(
+        name=CALIBRATION_CHECK,
+        status=CheckStatus.WARNING if finding else status,
+        value=found.log_evidence,
+        threshold=LOG_THRESHOLD,
+        unit="nats",
+        observations=round(found.clicks),
+        last_decided=None,
+        finding=finding,
     )
 
 

@@ -7,6 +7,7 @@ here; ``docs/alerting.md`` is checked against it.
 from dataclasses import dataclass
 
 from service.monitoring.buckets import LATENCY_BOUNDS
+from service.monitoring.calibration.detector import MIN_CLICKS as CLICKS_NEEDED
 from service.monitoring.drift.budget import LOG_THRESHOLD
 
 
@@ -97,15 +98,15 @@ DRIFT_EVIDENCE = Objective(
 )
 CALIBRATION = Objective(
     name="calibration",
-    limit=1.25,
+    limit=0.1,
     unit="ratio",
-    meaning="Predicted clicks may be so many times the clicks of a day, or the inverse.",
+    meaning="Clicks may be so many more or fewer than predicted, as a share.",
 )
 MIN_CLICKS = Objective(
     name="clicks",
-    limit=400,
+    limit=CLICKS_NEEDED,
     unit="clicks",
-    meaning="Fewer in a day decide nothing: of so many, 25 % is five standard deviations.",
+    meaning="Fewer on a model version decide nothing about its calibration.",
 )
 BRIDGE_SILENT = Objective(
     name="bridge silent",

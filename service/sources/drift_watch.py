@@ -18,6 +18,7 @@ from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.monitor import Source
 from service.monitoring.snapshot import Snapshot
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.calibration_watch import CalibrationWatch
 from service.state.baselines import BaselineRevision
 from service.state.drift_samples import StoredDriftSamples
 from service.state.keyed import KeyedValues
@@ -57,6 +58,7 @@ class DriftWatch:
         baselines: ActiveBaselines,
         materiality: float,
         thresholds: DriftThresholds,
+        calibration: CalibrationWatch | None = None,
     ) -> None:
         self._values = values
         self._samples = samples
@@ -65,6 +67,7 @@ class DriftWatch:
         self._baselines = baselines
         self._materiality = materiality
         self._thresholds = thresholds
+        self._calibration = calibration
         self._prepared: dict[str, _Prepared] = {}
 
     def advance(self, now: Snapshot) -> list[DriftSight]:
@@ -88,13 +91,8 @@ class DriftWatch:
             prepared = self._for(revision)
             state = self._load(prepared)
             if prepared.detector is not None and state is not None:
-                found.append(
-                    DriftSight(
-                        report=self._report(prepared, state, now),
-                        version=prepared.version,
-                        log_evidence=prepared.detector.log_evidence_by_channel(state),
-                    )
-                )
+                channels = prepared.detector.log_evidence_by_channel(state)
+                found.append(_sight(self._report(prepared, state, now), prepared.version, channels))
         return found
 
     def samples(self, model: str, seconds: float) -> Sequence[DriftSample]:
@@ -129,11 +127,8 @@ class DriftWatch:
             return None
         state, _ = prepared.detector.advance(state, Ticks.of(counts, end=now.at))
         self._values.save(self._scope, _name(prepared.model), state.to_json().encode())
-        return DriftSight(
-            report=self._report(prepared, state, now),
-            version=prepared.version,
-            log_evidence=prepared.detector.log_evidence_by_channel(state),
-        )
+        channels = prepared.detector.log_evidence_by_channel(state)
+        return _sight(self._report(prepared, state, now), prepared.version, channels)
 
     def _report(self, prepared: _Prepared, state: DriftState | None, now: Snapshot) -> DriftReport:
         window = self._source.window(self._thresholds.window_seconds, until=now)
@@ -146,6 +141,9 @@ class DriftWatch:
             counts=counts or ModelCounts.none(),
             window=window,
             thresholds=self._thresholds,
+            calibration=None
+            if self._calibration is None
+            else self._calibration.report(prepared.model),
         )
 
     def _load(self, prepared: _Prepared) -> DriftState | None:
@@ -190,6 +188,11 @@ class DriftWatch:
             if reference is None
             else DriftDetector(reference, key=key, thresholds=self._thresholds),
         )
+
+
+def _sight(report: DriftReport, version: str, channels: Mapping[str, float]) -> DriftSight:
+    of_clicks = {} if report.calibration is None else report.calibration.log_evidence_by_channel
+    return DriftSight(report=report, version=version, log_evidence={**channels, **of_clicks})
 
 
 def _fitting(baseline: Baseline) -> Baseline:

@@ -24,7 +24,7 @@ from service.monitoring.drift.bank import Bank
 from service.monitoring.drift.budget import CLEAR_TICKS, LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks, _clear, _latched
+from service.monitoring.drift.part import WINDOW_CHANNEL, PartTicks, _latched, cleared
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.state import Active, DriftState
 from service.monitoring.drift.ticks import TICK_SECONDS, Aggregates, Floats, Ticks
@@ -664,10 +664,10 @@ def test_one_tick_of_more_than_a_hundredth_begins_the_sixty_anew() -> None:
     )
 
     for evidence in [low] * 59 + [more] + [low] * 59:
-        active = _clear(active, evidence)
+        active = cleared(active, evidence)
         assert active is not None
 
-    assert _clear(active, low) is None
+    assert cleared(active, low) is None
 
 
 def test_evidence_is_held_three_above_the_threshold(known: Reference) -> None:

@@ -21,6 +21,7 @@ class DriftKind(StrEnum):
     VARIANCE_CHANGE = "variance_change"
     SHAPE_CHANGE = "shape_change"
     LATENCY_ANOMALY = "latency_anomaly"
+    CALIBRATION_SHIFT = "calibration_shift"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,7 +160,7 @@ class Part:
             recent.add(rows[t])
             loud = now >= LOG_THRESHOLD and enough[t]
             if loud or active is not None:
-                active = _clear(active, now)
+                active = cleared(active, now)
                 if loud or active is not None:
                     active, raised = self._name(active, recent, cells, now, time[t])
                     alarms += [replace(alarm, tick=ticks.begin + t) for alarm in raised]
@@ -327,7 +327,8 @@ def _latched(off: NDArray[np.bool_], quiet: int | None) -> tuple[list[int], int 
     return raised, int(since) if since < CLEAR_TICKS else None
 
 
-def _clear(active: Active | None, evidence: float) -> Active | None:
+def cleared(active: Active | None, evidence: float) -> Active | None:
+    """Give what is left of an alarm after a tick; None once it was quiet for long enough."""
     if active is None:
         return None
     quiet = active.quiet + 1 if evidence < LOG_CLEAR else 0

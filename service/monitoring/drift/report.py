@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from service.monitoring.calibration.report import CalibrationReport
+from service.monitoring.calibration.ticks import Miscalibration
 from service.monitoring.counts import ModelCounts
 from service.monitoring.drift.budget import LOG_THRESHOLD, WINDOW_LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
@@ -49,16 +51,21 @@ class Drift:
     kind: DriftKind
     severity: Severity
     measure: float | None
-    """z, variance ratio, or distance, as the kind has it."""
+    """z, variance ratio, distance, or predicted clicks for one that came, as the kind has it."""
     baseline: float | None
-    """The number of the baseline that the effect is held against; None for a shape."""
+    """The number of the baseline that the effect is held against; None for a shape. Of a
+    calibration: predicted clicks."""
     current: float | None
+    """Of a calibration: clicks."""
     effect: float
-    """Relative change of the mean or of the variance; total variation distance of the shape."""
+    """Relative change of the mean or of the variance; total variation distance of the shape; share
+    by which clicks are more than predicted."""
     log_evidence: float
     log_evidence_threshold: float
     since: float
     """Unix seconds."""
+    form: Miscalibration | None = None
+    """Of a calibration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +87,10 @@ class DriftReport:
     """The answer for one model."""
 
     model_name: str
-    status: DriftStatus
+    baseline_status: DriftStatus
+    """Of what is held against the baseline: predictions and latency."""
     drifts: Sequence[Drift]
+    """Calibration's comes last."""
     effects: Effects
     counts: ModelCounts
     """Over the drift window."""
@@ -90,6 +99,13 @@ class DriftReport:
     """Greatest of both quantities; None before the first tick."""
     commissioning: bool
     """Whether the wander is not known and the zone therefore wide."""
+    calibration: CalibrationReport | None
+    """What clicks say; None where they are not looked at."""
+
+    @property
+    def status(self) -> DriftStatus:
+        """Whether there is drift of any kind."""
+        return DriftStatus.DRIFT if self.drifts else self.baseline_status
 
     @property
     def observations(self) -> int:
@@ -139,6 +155,7 @@ def report(
     counts: ModelCounts,
     window: Window,
     thresholds: DriftThresholds,
+    calibration: CalibrationReport | None = None,
 ) -> DriftReport:
     """Describe what a state says.
 
@@ -149,6 +166,7 @@ def report(
         counts: Of the model over the drift window.
         window: That window.
         thresholds: Of the severities.
+        calibration: What clicks say, where they are looked at.
     """
     drifts: list[Drift] = []
     effects = Effects()
@@ -177,8 +195,8 @@ def report(
         effects = _effects(*sides)
     return DriftReport(
         model_name=model_name,
-        status=_status(reference, drifts, decided=decided),
-        drifts=drifts,
+        baseline_status=_status(reference, drifts, decided=decided),
+        drifts=[*drifts, *_calibration_drifts(calibration)],
         effects=effects,
         counts=counts,
         window=window,
@@ -186,6 +204,7 @@ def report(
         if state is None
         else max(quantity.log_evidence for quantity in state.quantities),
         commissioning=reference is not None and reference.predictions.commissioning,
+        calibration=calibration,
     )
 
 
@@ -195,6 +214,26 @@ def _status(reference: Reference | None, drifts: Sequence[Drift], *, decided: bo
     if not decided:
         return DriftStatus.INSUFFICIENT_DATA
     return DriftStatus.DRIFT if drifts else DriftStatus.OK
+
+
+def _calibration_drifts(calibration: CalibrationReport | None) -> Sequence[Drift]:
+    if calibration is None or calibration.shift is None or calibration.log_evidence is None:
+        return []
+    shift = calibration.shift
+    return [
+        Drift(
+            kind=DriftKind.CALIBRATION_SHIFT,
+            severity=Severity.HIGH if shift.severe else Severity.MEDIUM,
+            measure=shift.ratio,
+            baseline=shift.promised,
+            current=shift.clicks,
+            effect=shift.effect,
+            log_evidence=calibration.log_evidence,
+            log_evidence_threshold=LOG_THRESHOLD,
+            since=shift.since,
+            form=shift.form,
+        )
+    ]
 
 
 def _drifts(side: _Side, window: Window, thresholds: DriftThresholds) -> list[Drift]:
