@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cohorts import cohort_of
-from service.monitoring.quality.intervals import Interval
-from service.monitoring.quality.measures import Quality
+from service.monitoring.quality.measures import Measure, Quality
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +37,7 @@ class Law:
         rounded = np.clip(scores, 1e-7, 1 - 1e-7).astype(np.float32).astype(np.float64)
         return rounded, _expit(self.centre + deviation)
 
-    def truth(self, rng: np.random.Generator) -> Mapping[str, float]:
+    def truth(self, rng: np.random.Generator) -> Mapping[Measure, float]:
         """Quality over all traffic."""
         scores, chances = self.draw(rng, 4_000_000)
         ctr = chances.mean()
@@ -48,11 +47,11 @@ class Law:
         clicks, others = chances[order], 1 - chances[order]
         pairs = clicks @ (np.cumsum(others) - others / 2)
         return {
-            "ctr": float(ctr),
-            "calibration_ratio": float(scores.mean() / ctr),
-            "log_loss": float(loss),
-            "normalized_entropy": float(loss / entropy),
-            "auc": float(pairs / clicks.sum() / others.sum()),
+            Measure.CTR: float(ctr),
+            Measure.CALIBRATION_RATIO: float(scores.mean() / ctr),
+            Measure.LOG_LOSS: float(loss),
+            Measure.NORMALIZED_ENTROPY: float(loss / entropy),
+            Measure.AUC: float(pairs / clicks.sum() / others.sum()),
         }
 
 
@@ -66,7 +65,7 @@ LAWS = (
 )
 
 
-def coverage(law: Law, *, samples: int, seed: int) -> Mapping[str, float]:
+def coverage(law: Law, *, samples: int, seed: int) -> Mapping[Measure, float]:
     """Share of samples whose interval holds the truth, by measure."""
     rng = np.random.default_rng(seed)
     truth = law.truth(rng)
@@ -77,24 +76,12 @@ def coverage(law: Law, *, samples: int, seed: int) -> Mapping[str, float]:
         quality = Quality.of(
             cohort_of(scores, rng.random(law.rows) < chances), min_predictions=1, min_clicks=1
         )
-        if quality.ranking is None:
-            continue
+        if len(quality.estimates) < len(truth):
+            continue  # Without a click there is no AUC to hold.
         drawn += 1
-        for name, interval in _intervals(quality).items():
-            held[name] += interval.low <= truth[name] <= interval.high
-    return {name: count / samples for name, count in held.items()}
-
-
-def _intervals(quality: Quality) -> Mapping[str, Interval]:
-    losses, ranking = quality.losses, quality.ranking
-    found = {
-        "ctr": quality.ctr_interval,
-        "calibration_ratio": quality.calibration_interval,
-        "log_loss": losses.log_loss_interval if losses else None,
-        "normalized_entropy": losses.normalized_entropy_interval if losses else None,
-        "auc": ranking.interval if ranking else None,
-    }
-    return {name: interval for name, interval in found.items() if interval}
+        for measure, (_, interval) in quality.estimates.items():
+            held[measure] += interval.low <= truth[measure] <= interval.high
+    return {measure: count / samples for measure, count in held.items()}
 
 
 def _expit(log_odds: Floats) -> Floats:

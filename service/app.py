@@ -18,6 +18,7 @@ from service.api.mlflow import mlflow_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
+from service.api.quality import quality_router
 from service.monitoring.counts import ModelVersion
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
@@ -148,6 +149,9 @@ def create_app(
         )
     )
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
+    app.include_router(
+        quality_router(scopes, baselines, longest_seconds=settings.longest_quality_window)
+    )
     app.include_router(
         mlflow_router(
             statuses=BridgeStatuses(state.values, settings.monitored_scope),

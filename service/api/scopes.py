@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from service.monitoring.monitor import Monitor
 from service.sources.drift_watch import DriftWatch
 from service.sources.history_source import HistorySource
+from service.sources.quality_watch import QualityWatch
 
 
 class ScopeName(StrEnum):
@@ -34,6 +35,7 @@ class Scope:
     name: ScopeName
     source: HistorySource
     monitor: Monitor
+    quality: QualityWatch
     drift: DriftWatch | None
     """None where drift is judged for the fleet."""
 

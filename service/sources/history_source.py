@@ -32,7 +32,8 @@ class HistorySource:
         """Give the window between two boundaries of the clock, in Unix seconds.
 
         Where there is no row at a boundary, the nearest earlier one takes its place; where the
-        history begins later than ``start``, the window does.
+        history begins later than ``start``, the window does: with the counters, if it knows when
+        they began.
 
         Returns:
             None where nothing is stored of it.
@@ -41,7 +42,10 @@ class HistorySource:
         first = self._history.at_boundary(start)
         if until is None or (first is not None and first.at >= until.at):
             return None
-        return self._since(start if first is None else first.at, until)
+        rows = self._rows(start if first is None else first.at, until)
+        if first is None and rows[0].epoch >= start:
+            rows.insert(0, _beginning(rows[0]))
+        return window_over(rows)
 
     def minutes(self, start: float, end: float) -> Iterator[Window]:
         """Cut the span between two boundaries into adjacent windows of whole minutes.
@@ -51,15 +55,15 @@ class HistorySource:
         return windows_between(self._history, start, end, spacing_seconds=_SECONDS_PER_MINUTE)
 
     def _since(self, start: float, until: Snapshot) -> Window:
+        rows = self._rows(start, until)
+        return window_over(rows) if len(rows) > 1 else since_counters_began(until)
+
+    def _rows(self, start: float, until: Snapshot) -> list[Snapshot]:
         rows = [*self._history.window_rows(start, until), until]
-        if len(rows) == 1:
-            return since_counters_began(until)
-        first, following = rows[:2]
-        if first.epoch != following.epoch:
+        if len(rows) > 1 and rows[0].epoch != rows[1].epoch:
             # The wanted start lies between two lives: the window begins with the later one.
-            began = following.epoch
-            rows[0] = Snapshot(at=began, epoch=began, counters={}, gauges={})
-        return window_over(rows)
+            rows[0] = _beginning(rows[1])
+        return rows
 
     def hourly_windows(self, seconds: float) -> Sequence[Window]:
         """Cut the last ``seconds`` into adjacent windows at the full hours of the clock."""
@@ -83,3 +87,7 @@ class HistorySource:
         now = self.snapshot().at
         spacing = TICK_SECONDS if seconds <= TICKS_KEPT_SECONDS else _SECONDS_PER_MINUTE
         return windows_between(self._history, now - seconds, now, spacing_seconds=spacing)
+
+
+def _beginning(first: Snapshot) -> Snapshot:
+    return Snapshot(at=first.epoch, epoch=first.epoch, counters={}, gauges={})

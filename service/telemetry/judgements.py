@@ -1,14 +1,26 @@
 """What was concluded from the counters, shown to Prometheus and never read back as input."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline
 from service.monitoring.bridge_status import BridgeStatus
+from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.health import HealthLevel, HealthStatus
-from service.telemetry.series import Series, WorkerFiles
+from service.monitoring.quality.measures import Measure, Quality, QualityStatus
+from service.telemetry.series import ABSENT, Series, WorkerFiles
+
+_QUALITY = {
+    Measure.CTR: catalogue.QUALITY_CTR,
+    Measure.CALIBRATION_RATIO: catalogue.QUALITY_CALIBRATION,
+    Measure.LOG_LOSS: catalogue.QUALITY_LOG_LOSS,
+    Measure.NORMALIZED_ENTROPY: catalogue.QUALITY_NORMALIZED_ENTROPY,
+    Measure.AUC: catalogue.QUALITY_AUC,
+}
 
 
 class JudgementGauges:
@@ -17,6 +29,7 @@ class JudgementGauges:
     def __init__(self, files: WorkerFiles) -> None:
         self._files = files
         self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
+        self._quality: dict[ModelVersion, set[Series]] = {}
 
     def show_health(self, model: str, status: HealthStatus) -> None:
         """Show the status of a model."""
@@ -52,6 +65,16 @@ class JudgementGauges:
             self._set(catalogue.DRIFT_ACTIVE, {**labels, "type": kind.value}, active)
         self._set(catalogue.DRIFT_LOG_EVIDENCE_THRESHOLD, {}, LOG_THRESHOLD)
 
+    def show_quality(self, model: ModelVersion, quality: Quality) -> None:
+        """Show the quality of a model version; what is not known, or no more, is absent."""
+        labels = {"model": model.model, "version": model.version}
+        shown = set()
+        for metric, more, value in _gauges_of(quality):
+            shown.add(self._set(metric, {**labels, **more}, value))
+        for series in self._quality.get(model, set()) - shown:
+            series.set(ABSENT)
+        self._quality[model] = self._quality.get(model, set()) | shown
+
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
         self._set(catalogue.SNAPSHOT_STORED, {}, at)
@@ -76,8 +99,26 @@ class JudgementGauges:
         """Make what was shown visible to all workers."""
         self._files.flush()
 
-    def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> None:
+    def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> Series:
         identity = (metric.name, tuple(labels.values()))
         if identity not in self._series:
             self._series[identity] = self._files.series(metric, labels)
         self._series[identity].set(value)
+        return self._series[identity]
+
+
+def _gauges_of(quality: Quality) -> Iterator[tuple[catalogue.Metric, Mapping[str, str], float]]:
+    """List gauges with their labels besides model and version, and their values."""
+    yield catalogue.QUALITY_PREDICTIONS, {}, float(quality.predictions)
+    yield catalogue.QUALITY_CLICKS, {}, float(quality.clicks)
+    yield catalogue.QUALITY_WINDOW_END, {}, quality.window_end
+    if quality.status is not QualityStatus.OK:
+        return
+    for measure, (value, interval) in quality.estimates.items():
+        yield _QUALITY[measure], {}, value
+        yield catalogue.QUALITY_INTERVAL_LOW, {"measure": measure.value}, interval.low
+        yield catalogue.QUALITY_INTERVAL_HIGH, {"measure": measure.value}, interval.high
+    for row in quality.reliability:
+        bucket = {"le": floatToGoString(row.upper)}
+        yield catalogue.QUALITY_BUCKET_PREDICTION, bucket, row.mean_prediction
+        yield catalogue.QUALITY_BUCKET_CTR, bucket, row.ctr

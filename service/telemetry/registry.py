@@ -41,7 +41,9 @@ class _FolderCollector(Collector):
             family = Metric(_family_name(entry), entry.meaning, entry.kind)
             found = samples.get(family.name, [])
             for sample in _cumulative(family.name, found) if entry.bounds else found:
-                family.add_sample(sample.name, sample.labels, sample.value)
+                # Not a number is a gauge that has become absent.
+                if not math.isnan(sample.value):
+                    family.add_sample(sample.name, sample.labels, sample.value)
             yield family
 
 

@@ -119,6 +119,7 @@ def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
         "ctr_bridge",
         "ctr_baseline",
         "ctr_drift",
+        "ctr_quality",
         "ctr_snapshot",
     )  # shown once there is a judgement
     assert all(family.samples for family in families if not family.name.startswith(judged))

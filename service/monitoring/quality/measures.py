@@ -1,10 +1,10 @@
 """The quality of a model over a cohort of its predictions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from service.monitoring.clicks import Cohort
 from service.monitoring.quality.intervals import Interval, clicks_per_expected, wilson
@@ -22,6 +22,23 @@ class QualityStatus(StrEnum):
 
     OK = "ok"
     INSUFFICIENT_DATA = "insufficient_data"
+
+
+class Measure(StrEnum):
+    """What is estimated, under the name that metrics and MLflow have for it."""
+
+    CTR = "ctr"
+    CALIBRATION_RATIO = "calibration_ratio"
+    LOG_LOSS = "log_loss"
+    NORMALIZED_ENTROPY = "normalized_entropy"
+    AUC = "auc"
+
+
+class Estimate(NamedTuple):
+    """One measure of quality."""
+
+    value: float
+    interval: Interval
 
 
 class Shortage(StrEnum):
@@ -64,6 +81,30 @@ class Quality:
     def status(self) -> QualityStatus:
         """Whether there is enough of everything."""
         return QualityStatus.INSUFFICIENT_DATA if self.shortage else QualityStatus.OK
+
+    @property
+    def estimates(self) -> Mapping[Measure, Estimate]:
+        """Every measure that there is, with its interval."""
+        losses, ranking = self.losses, self.ranking
+        found = {
+            Measure.CTR: (self.ctr, self.ctr_interval),
+            Measure.CALIBRATION_RATIO: (self.calibration_ratio, self.calibration_interval),
+            Measure.LOG_LOSS: (losses.log_loss, losses.log_loss_interval)
+            if losses
+            else (None, None),
+            Measure.NORMALIZED_ENTROPY: (
+                losses.normalized_entropy,
+                losses.normalized_entropy_interval,
+            )
+            if losses
+            else (None, None),
+            Measure.AUC: (ranking.auc, ranking.interval) if ranking else (None, None),
+        }
+        return {
+            measure: Estimate(value, interval)
+            for measure, (value, interval) in found.items()
+            if value is not None and interval is not None
+        }
 
     @classmethod
     def of(cls, cohort: Cohort, *, min_predictions: int, min_clicks: int = MIN_CLICKS) -> Self:
