@@ -39,6 +39,10 @@ class QualityWatch:
         self._attribution_seconds = attribution_seconds
         self._min_predictions = min_predictions
 
+    def mature_until(self, now: float) -> int:
+        """End of the predictions that are mature at ``now``."""
+        return self._cohorts.mature_until(now)
+
     def quality(self, model: ModelVersion, now: float) -> Quality:
         """Judge the predictions that were the latest mature ones at ``now``."""
         end = self._cohorts.mature_until(now)

@@ -17,8 +17,8 @@ from service.monitoring.counts import ModelVersion
 from service.monitoring.quality.measures import Shortage
 from service.monitoring.snapshot import Series, Snapshot
 from service.sources.cohorts import Cohorts
-from service.sources.history_source import HistorySource
 from service.sources.quality_watch import QualityWatch
+from service.sources.stored_windows import StoredWindows
 from service.state.store import State, open_state
 
 MODEL, OLDER = ModelVersion("m", "2"), ModelVersion("m", "1")
@@ -106,12 +106,9 @@ def series(name: str, **labels: str) -> Series:
 
 
 def watch(state: State, *, origin: int | None = HERE, window: float = 86_400) -> QualityWatch:
-    def no_reading() -> Snapshot:
-        raise AssertionError("quality is about the past")
-
     return QualityWatch(
         Cohorts(
-            source=HistorySource(no_reading, state.history("here")),
+            source=StoredWindows(state.history("here")),
             clicks=state.clicks,
             origin=origin,
             attribution_seconds=DELAY,
