@@ -38,7 +38,7 @@ UNUSED: Mapping[str, str] = {
     catalogue.FEEDBACK_EVENTS.name: "for those who look into a client's clicks",
 }
 """Metrics that are on no panel, with the reason."""
-OF_THE_SHOWN_PERIOD = {"Models side by side", "Calibration", "Click-through rate"}
+OF_THE_SHOWN_PERIOD = {"Models side by side", "Click-through rate"}
 """Panels of one figure for all that the dashboard shows: ``$__range`` is what they mean."""
 every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
