@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from exposition import samples
+from mlflow.tracking import MlflowClient
 from prometheus_server import wait_until
 from service_process import ROOT, running_service
 from sklearn.metrics import log_loss, roc_auc_score
@@ -49,6 +50,8 @@ class Judged:
     """What it said of each model before anything was mature."""
     late: Mapping[str, int]
     """What became of the late clicks."""
+    mlflow: str = ""
+    """Where the bridge writes to, if it does."""
 
     def quality(self, model: str, **query: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client.get(f"/monitoring/quality/{model}", params=query).json()
@@ -145,11 +148,17 @@ def send_clicks(client: httpx.Client, ids: Sequence[str]) -> dict[str, int]:
 def simulated(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Judged]:
     log = simulate(6000, seed=77).log
     folder = tmp_path_factory.mktemp("quality")
+    env = ENV | {
+        "CTR_BRIDGE_ENABLED": "true",
+        "CTR_BRIDGE_WINDOW": "5",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+    }
     with (
-        running_service(folder / "state", models_dir, env=ENV, workers=2) as service,
+        running_service(folder / "state", models_dir, env=env, workers=2) as service,
         service.client() as client,
     ):
-        yield replay(client, log.requests(), log.click.tolist(), late=LATE).judged()
+        replayed = replay(client, log.requests(), log.click.tolist(), late=LATE)
+        yield replace(replayed.judged(), mlflow=env["MLFLOW_TRACKING_URI"])
 
 
 @pytest.fixture(scope="module")
@@ -310,6 +319,36 @@ def test_the_gauges_are_the_answer(simulated: Judged, model: str) -> None:
     assert len(buckets) == len(rest["reliability"])
     for row in rest["reliability"]:
         assert gauges[f"ctr_quality_bucket_ctr_ratio{row['upper']}"] == row["ctr"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_mlflow_has_the_answer_once_for_each_minute_that_matured(
+    simulated: Judged, model: str
+) -> None:
+    mlflow = MlflowClient(simulated.mlflow)
+
+    def told(name: str) -> list[float]:
+        experiment = mlflow.get_experiment_by_name("ctr_prediction_production")
+        if experiment is None:
+            return []
+        runs = mlflow.search_runs([experiment.experiment_id], f"tags.model_name = '{model}'")
+        points = [p for r in runs for p in mlflow.get_metric_history(r.info.run_id, name)]
+        assert len({point.step for point in points}) == len(points)
+        return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+    rest = simulated.quality(model)
+    wait_until(
+        lambda: rest["predictions"] in told("quality_predictions"),
+        seconds=120,
+        what="the window in which the predictions matured",
+    )
+
+    assert told("quality_clicks")[-1] == rest["clicks"]
+    for name in ("ctr", "calibration_ratio", "log_loss", "normalized_entropy", "auc"):
+        assert told(f"quality_{name}")[-1] == rest[name]
+        ends = [told(f"quality_{name}_{end}")[-1] for end in ("low", "high")]
+        assert ends == rest[f"{name.removesuffix('_ratio')}_interval"]
+        assert told(f"{model}_quality_{name}") == told(f"quality_{name}")
 
 
 def test_a_window_without_predictions_has_no_numbers(simulated: Judged) -> None:
