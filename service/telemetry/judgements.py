@@ -7,11 +7,13 @@ from prometheus_client.utils import floatToGoString
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline
 from service.monitoring.bridge_status import BridgeStatus
+from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.health import HealthLevel, HealthStatus
-from service.monitoring.quality.measures import Measure, Quality, QualityStatus
+from service.monitoring.quality.intervals import Interval
+from service.monitoring.quality.measures import Estimate, Measure, Quality, QualityStatus
 from service.telemetry.series import ABSENT, Series, WorkerFiles
 
 _QUALITY = {
@@ -22,6 +24,8 @@ _QUALITY = {
     Measure.AUC: catalogue.QUALITY_AUC,
 }
 
+_UNKNOWN = Estimate(ABSENT, Interval(ABSENT, ABSENT))
+
 
 class JudgementGauges:
     """Gauges of which the value that any worker wrote last counts."""
@@ -29,7 +33,6 @@ class JudgementGauges:
     def __init__(self, files: WorkerFiles) -> None:
         self._files = files
         self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
-        self._quality: dict[ModelVersion, set[Series]] = {}
 
     def show_health(self, model: str, status: HealthStatus) -> None:
         """Show the status of a model."""
@@ -68,12 +71,8 @@ class JudgementGauges:
     def show_quality(self, model: ModelVersion, quality: Quality) -> None:
         """Show the quality of a model version; what is not known, or no more, is absent."""
         labels = {"model": model.model, "version": model.version}
-        shown = set()
         for metric, more, value in _gauges_of(quality):
-            shown.add(self._set(metric, {**labels, **more}, value))
-        for series in self._quality.get(model, set()) - shown:
-            series.set(ABSENT)
-        self._quality[model] = self._quality.get(model, set()) | shown
+            self._set(metric, {**labels, **more}, value)
 
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
@@ -99,26 +98,31 @@ class JudgementGauges:
         """Make what was shown visible to all workers."""
         self._files.flush()
 
-    def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> Series:
+    def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> None:
         identity = (metric.name, tuple(labels.values()))
         if identity not in self._series:
             self._series[identity] = self._files.series(metric, labels)
         self._series[identity].set(value)
-        return self._series[identity]
 
 
 def _gauges_of(quality: Quality) -> Iterator[tuple[catalogue.Metric, Mapping[str, str], float]]:
-    """List gauges with their labels besides model and version, and their values."""
+    """List gauges with their labels besides model and version, and their values.
+
+    All of them, also those that are absent: another worker may have shown a value before.
+    """
     yield catalogue.QUALITY_PREDICTIONS, {}, float(quality.predictions)
     yield catalogue.QUALITY_CLICKS, {}, float(quality.clicks)
     yield catalogue.QUALITY_WINDOW_END, {}, quality.window_end
-    if quality.status is not QualityStatus.OK:
-        return
-    for measure, (value, interval) in quality.estimates.items():
-        yield _QUALITY[measure], {}, value
-        yield catalogue.QUALITY_INTERVAL_LOW, {"measure": measure.value}, interval.low
-        yield catalogue.QUALITY_INTERVAL_HIGH, {"measure": measure.value}, interval.high
-    for row in quality.reliability:
-        bucket = {"le": floatToGoString(row.upper)}
-        yield catalogue.QUALITY_BUCKET_PREDICTION, bucket, row.mean_prediction
-        yield catalogue.QUALITY_BUCKET_CTR, bucket, row.ctr
+    settled = quality.status is QualityStatus.OK
+    estimates = quality.estimates if settled else {}
+    for measure, metric in _QUALITY.items():
+        value, (low, high) = estimates.get(measure, _UNKNOWN)
+        yield metric, {}, value
+        yield catalogue.QUALITY_INTERVAL_LOW, {"measure": measure.value}, low
+        yield catalogue.QUALITY_INTERVAL_HIGH, {"measure": measure.value}, high
+    rows = {row.upper: row for row in quality.reliability} if settled else {}
+    for upper in PREDICTION_BOUNDS:
+        bucket = {"le": floatToGoString(upper)}
+        row = rows.get(upper)
+        yield catalogue.QUALITY_BUCKET_PREDICTION, bucket, row.mean_prediction if row else ABSENT
+        yield catalogue.QUALITY_BUCKET_CTR, bucket, row.ctr if row else ABSENT
