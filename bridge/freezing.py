@@ -19,8 +19,10 @@ from bridge.windows import SECONDS_PER_DAY, Slot, slots_between, slots_of_day
 from service.monitoring.counts import ModelVersion
 from service.monitoring.health import HealthPolicy, HealthStatus, judge
 from service.monitoring.history import History
+from service.monitoring.quality.measures import Quality
 from service.monitoring.sampled import SampledWindow, merged
 from service.monitoring.tracking import Entry, EntryKind, RunKind, TrackedRun
+from service.sources.quality_watch import QualityWatch
 from service.state.drift_samples import StoredDriftSamples
 from service.state.outbox import Outbox
 from service.state.sampled_windows import StoredSampledWindows
@@ -35,6 +37,7 @@ class Freezer:
     history: History
     drift_samples: StoredDriftSamples
     sampled_windows: StoredSampledWindows
+    quality: QualityWatch
     outbox: Outbox
     naming: RunNaming
     health_policy: HealthPolicy
@@ -134,7 +137,15 @@ class Freezer:
             health=health,
             drift=said[-1] if said else None,
             sampled=sample,
+            quality=self._quality(ModelVersion(run.model_name, run.model_version), slot),
         )
+
+    def _quality(self, model: ModelVersion, slot: Slot) -> Quality | None:
+        """Judge as of the end of a slot; None where nothing has matured in it."""
+        if self.quality.mature_until(slot.end) == self.quality.mature_until(slot.start):
+            return None
+        quality = self.quality.quality(model, slot.end)
+        return quality if quality.predictions else None
 
     def _health(self, reader: SlotReader, content: SlotContent) -> Mapping[str, HealthStatus]:
         counts_by_model = reader.model_counts(content, self.health_window_seconds)

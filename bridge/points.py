@@ -10,6 +10,7 @@ from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.sample import DriftSample
 from service.monitoring.health import HealthLevel, HealthStatus
 from service.monitoring.histogram import HistogramCounts
+from service.monitoring.quality.measures import Quality, QualityStatus
 from service.monitoring.sampled import SampledWindow
 from service.monitoring.statistics import MILLISECONDS, PERCENT, SECONDS_PER_MINUTE
 from service.monitoring.tracking import Point
@@ -31,6 +32,7 @@ def window_numbers(
     health: HealthStatus,
     drift: DriftSample | None,
     sampled: SampledWindow | None,
+    quality: Quality | None,
 ) -> Numbers:
     """Say in numbers what a model version did in a window; what does not exist is left out.
 
@@ -43,6 +45,7 @@ def window_numbers(
         health: At the end of the window.
         drift: What drift detection said last in the window.
         sampled: What the workers kept of it; knows the exact extremes, which counters do not.
+        quality: Of the predictions that were mature at the end of the window.
     """
     durations, predictions = counts.durations, counts.predictions
     found: dict[str, float | None] = {
@@ -81,6 +84,8 @@ def window_numbers(
             "drift_shape_distance": drift.effects.shape_distance,
             "drift_latency_shift": drift.effects.latency_shift,
         }
+    if quality is not None:
+        found |= _quality_numbers(quality)
     return {
         name: value for name, value in found.items() if value is not None and math.isfinite(value)
     }
@@ -149,6 +154,22 @@ def sample_points(sampled: SampledWindow, *, slot: Slot) -> Sequence[Point]:
 def metric_prefix(model_name: str) -> str:
     """Prefix of a model's metrics; characters that MLflow refuses in names become ``_``."""
     return _NOT_IN_NAMES.sub("_", model_name) + "_"
+
+
+def _quality_numbers(quality: Quality) -> Numbers:
+    found = {
+        "quality_predictions": float(quality.predictions),
+        "quality_clicks": float(quality.clicks),
+    }
+    if quality.status is not QualityStatus.OK:
+        return found
+    for measure, (value, interval) in quality.estimates.items():
+        found |= {
+            f"quality_{measure}": value,
+            f"quality_{measure}_low": interval.low,
+            f"quality_{measure}_high": interval.high,
+        }
+    return found
 
 
 def _bounds(durations: HistogramCounts) -> Mapping[str, float | None]:

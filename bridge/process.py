@@ -26,7 +26,11 @@ from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.mlflow_links import experiment_link
 from service.monitoring.tracking import EntryKind
 from service.prediction.experiment import DEFAULT_FILE, Experiment
-from service.settings import Settings
+from service.prediction.prediction_id import origin_of
+from service.settings import FLEET_SCOPE, Settings
+from service.sources.cohorts import Cohorts
+from service.sources.quality_watch import QualityWatch
+from service.sources.stored_windows import StoredWindows
 from service.state.bridge_statuses import BridgeStatuses
 from service.state.errors import StateError
 from service.state.store import State, open_state
@@ -63,6 +67,19 @@ class Bridge:
             history=self._history,
             drift_samples=state.drift_samples(settings.monitored_scope),
             sampled_windows=state.sampled_windows(settings.monitored_scope),
+            quality=QualityWatch(
+                Cohorts(
+                    source=StoredWindows(self._history),
+                    clicks=state.clicks,
+                    origin=None
+                    if settings.monitored_scope == FLEET_SCOPE
+                    else origin_of(settings.instance),
+                    attribution_seconds=settings.attribution_window,
+                ),
+                window_seconds=settings.quality_window,
+                attribution_seconds=settings.attribution_window,
+                min_predictions=settings.min_predictions,
+            ),
             samples_per_window=settings.samples_per_window,
             outbox=self._outbox,
             naming=RunNaming(

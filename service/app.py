@@ -19,6 +19,7 @@ from service.api.models import models_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
+from service.api.quality import quality_router
 from service.api.shadow import shadow_router
 from service.monitoring.counts import ModelVersion
 from service.prediction.faults import FaultInjector, parse_faults
@@ -155,6 +156,9 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
         )
     )
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
+    app.include_router(
+        quality_router(scopes, baselines, longest_seconds=settings.longest_quality_window)
+    )
     app.include_router(
         mlflow_router(
             statuses=BridgeStatuses(state.values, settings.monitored_scope),

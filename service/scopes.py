@@ -1,13 +1,15 @@
 """Composes what monitors this instance and, with Prometheus as the source, the fleet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from service.api.scopes import Scope, ScopeName, Scopes
+from service.monitoring.counts import ModelVersion
 from service.monitoring.history import History, Tick
 from service.monitoring.monitor import Monitor
+from service.monitoring.quality.measures import Quality
 from service.prediction.prediction_id import origin_of
 from service.settings import FLEET_SCOPE, Settings
 from service.sources.active_baselines import ActiveBaselines
@@ -18,6 +20,7 @@ from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
 from service.sources.prometheus_api import PrometheusApi
+from service.sources.quality_watch import QualityWatch
 from service.sources.verdicts import StoredVerdicts
 from service.state.bridge_statuses import BridgeStatuses
 from service.state.sampled_windows import KEPT_SECONDS
@@ -112,10 +115,22 @@ class ScopeParts:
             thresholds=settings.drift_thresholds,
             calibration=calibration,
         )
+        quality = QualityWatch(
+            Cohorts(
+                source=source,
+                clicks=state.clicks,
+                origin=origin_of(settings.instance) if name is ScopeName.INSTANCE else None,
+                attribution_seconds=settings.attribution_window,
+            ),
+            window_seconds=settings.quality_window,
+            attribution_seconds=settings.attribution_window,
+            min_predictions=settings.min_predictions,
+        )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(
             name=name,
             source=source,
+            quality=quality,
             drift=drift if judges_drift else None,
             calibration=calibration if judges_drift else None,
             monitor=Monitor(
@@ -143,6 +158,7 @@ class ScopeParts:
             monitor=scope.monitor if judges else None,
             drift=scope.drift,
             calibration=scope.calibration,
+            quality=partial(self._quality_of_served, scope.quality) if judges else None,
             verdicts=StoredVerdicts(self._state.values, key),
             leases=self._state.leases,
             lease=f"ticker:{key}",
@@ -151,6 +167,10 @@ class ScopeParts:
             housekeeping=partial(self._keep_house, key, self._state.history(key)),
             shared=shared,
         )
+
+    def _quality_of_served(self, watch: QualityWatch, now: float) -> Mapping[ModelVersion, Quality]:
+        served = (ModelVersion(*model) for model in self._baselines.models.items())
+        return {model: watch.quality(model, now) for model in served}
 
     def _keep_house(self, key: str, history: History, now: float) -> None:
         kept = self._settings.history

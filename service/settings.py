@@ -204,6 +204,16 @@ class Settings(BaseModel):
         )
 
     @property
+    def longest_quality_window(self) -> int:
+        """Seconds of predictions that the history has and that are mature."""
+        return self.history - self.attribution_window
+
+    @property
+    def quality_window(self) -> int:
+        """Seconds of predictions that quality is judged on: a day, so that every hour counts."""
+        return min(_SECONDS_PER_DAY, self.longest_quality_window)
+
+    @property
     def drift_thresholds(self) -> DriftThresholds:
         """Thresholds of drift's window test and of its severities."""
         return DriftThresholds(

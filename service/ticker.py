@@ -8,14 +8,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
+from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.history import Tick
 from service.monitoring.monitor import HealthReport, Monitor
+from service.monitoring.quality.measures import Quality
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.calibration_watch import CalibrationWatch
@@ -42,6 +44,8 @@ class Judgement:
     """None where another scope is judged."""
     drift: Sequence[DriftSight]
     """Of every model, at a tick of drift detection; else empty."""
+    quality: Mapping[ModelVersion, Quality]
+    """Of every model, once a minute; else empty."""
     stored_at: float | None
     """When the newest snapshot was taken, in Unix seconds."""
 
@@ -66,6 +70,8 @@ class TickJob:
     """Judges drift at every tick of its own."""
     calibration: CalibrationWatch | None = None
     """Holds clicks against predictions once a minute, before drift tells of it."""
+    quality: Callable[[float], Mapping[ModelVersion, Quality]] | None = None
+    """Judges the quality of every model as of a boundary, in Unix seconds."""
     shared: bool = False
     """Whether those without the lease show what its holder concluded."""
     clock: Callable[[], float] = time.time
@@ -82,7 +88,7 @@ class TickJob:
         """
         ttl = LEASE_TICKS * self.interval_seconds
         if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
-            return self._shared() if self.shared else None
+            return self._shared(boundary) if self.shared else None
         sights: Sequence[DriftSight] = []
         ticks = self.collect(boundary)
         for row in ticks:
@@ -98,12 +104,24 @@ class TickJob:
         report = None if self.monitor is None else self.monitor.health_at(newest)
         if report is not None:
             self.verdicts.remember(report.models)
-        return Judgement(health=report, drift=sights, stored_at=newest.at)
+        return Judgement(
+            health=report,
+            drift=sights,
+            quality=self._quality(boundary),
+            stored_at=newest.at,
+        )
 
-    def _shared(self) -> Judgement:
+    def _shared(self, boundary: float) -> Judgement:
         report = None if self.monitor is None else self.monitor.health()
         sights = [] if self.drift is None else self.drift.sights()
-        return Judgement(health=report, drift=sights, stored_at=None)
+        return Judgement(
+            health=report, drift=sights, quality=self._quality(boundary), stored_at=None
+        )
+
+    def _quality(self, boundary: float) -> Mapping[ModelVersion, Quality]:
+        if self.quality is None or boundary % _SECONDS_PER_MINUTE:
+            return {}
+        return self.quality(boundary)
 
     def stop(self) -> None:
         """Let another worker take over at once."""
@@ -190,6 +208,8 @@ class Ticker:
                 log_evidence=sight.log_evidence,
                 standing=[drift.kind for drift in sight.report.drifts],
             )
+        for version, quality in judgement.quality.items():
+            self._gauges.show_quality(version, quality)
         for revision in active:
             self._gauges.show_baseline(revision.baseline)
         if judgement.stored_at is not None:

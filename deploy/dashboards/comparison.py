@@ -18,6 +18,7 @@ from deploy.dashboards.panels import (
 from deploy.dashboards.quality import NO_CLICKS
 from deploy.dashboards.selection import SHOWN_PERIOD, Selection, ratio, some
 from service.monitoring import catalogue
+from service.monitoring.quality.measures import Measure
 
 UID = "ctr-comparison"
 _MODELS = Selection()
@@ -199,7 +200,9 @@ def _outcome() -> Section:
                 decimals=3,
                 no_value=NO_CLICKS,
             ),
-            quality.calibration_of_period(_MODELS),
-            quality.calibration(_MODELS),
+            quality.calibration_now(_MODELS),
+            quality.measure(Measure.CALIBRATION_RATIO, _MODELS, width=12),
+            quality.measure(Measure.NORMALIZED_ENTROPY, _MODELS, width=12),
+            quality.measure(Measure.AUC, _MODELS, width=12),
         ],
     )

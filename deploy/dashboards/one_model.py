@@ -18,6 +18,7 @@ from deploy.dashboards.panels import (
 )
 from deploy.dashboards.selection import Selection, ratio
 from service.monitoring import catalogue
+from service.monitoring.quality.measures import Measure
 
 UID = "ctr-model"
 _MODEL = Selection(versions=True)
@@ -44,10 +45,17 @@ def one_model() -> Dashboard:
             _features(),
             _drift(),
             Section(
-                "Calibration",
+                "Quality",
                 [
-                    quality.calibration(_VERSIONS, width=18),
-                    quality.calibration_of_period(_VERSIONS),
+                    quality.calibration_now(_VERSIONS),
+                    quality.measure(Measure.CALIBRATION_RATIO, _VERSIONS, width=9, interval=True),
+                    quality.measure(Measure.NORMALIZED_ENTROPY, _VERSIONS, width=9, interval=True),
+                    *(
+                        quality.measure(which, _VERSIONS, interval=True)
+                        for which in (Measure.AUC, Measure.LOG_LOSS, Measure.CTR)
+                    ),
+                    quality.reliability(_ALL, width=12),
+                    *quality.judged(_VERSIONS),
                 ],
             ),
         ],

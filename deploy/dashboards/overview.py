@@ -1,4 +1,4 @@
-"""Is the service well? Requests first, then predictions, drift, calibration, workers, bridge."""
+"""Is the service well? Requests first, then predictions, drift, quality, workers, bridge."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
@@ -18,6 +18,7 @@ from deploy.dashboards.panels import (
 )
 from deploy.dashboards.selection import Selection, ratio
 from service.monitoring import catalogue
+from service.monitoring.quality.measures import Measure
 
 UID = "ctr-overview"
 _MODELS = Selection()
@@ -37,7 +38,7 @@ def overview() -> Dashboard:
             _requests(),
             _predictions(),
             _drift(),
-            _calibration(),
+            _quality(),
             _saturation(),
             _bridge(),
         ],
@@ -233,10 +234,14 @@ def _drift() -> Section:
     )
 
 
-def _calibration() -> Section:
+def _quality() -> Section:
     return Section(
-        "Calibration",
-        [quality.calibration(_MODELS, width=18), quality.calibration_of_period(_MODELS)],
+        "Quality",
+        [
+            quality.calibration_now(_MODELS, width=4),
+            quality.measure(Measure.CALIBRATION_RATIO, _MODELS, width=10),
+            quality.measure(Measure.NORMALIZED_ENTROPY, _MODELS, width=10),
+        ],
     )
 
 

@@ -1,11 +1,12 @@
 """The kinds of panel, each with the look that all dashboards share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Literal
 
 from grafana_foundation_sdk.builders import (
+    barchart,
     common,
     heatmap,
     prometheus,
@@ -330,6 +331,75 @@ def side_by_side(
     return panel
 
 
+def bars(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    titles: Sequence[str],
+    by: str,
+    by_title: str,
+    width: int,
+    runbook: Runbook | None = None,
+    no_value: str = "No data",
+) -> AnyPanel:
+    """Bars side by side for each value of a label that is a number.
+
+    Args:
+        title: Of the panel.
+        description: What it says, for somebody who sees it for the first time.
+        unit: As Grafana calls it.
+        queries: Latest values, a bar each.
+        titles: Of the bars, one for each query.
+        by: The label.
+        by_title: What the label says.
+        width: Of 24 columns.
+        runbook: What to do about it.
+        no_value: What it says where there are no data.
+    """
+    names = dict(zip(ascii_uppercase, titles, strict=False))
+    panel = (
+        barchart.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .no_value(no_value)
+        .span(width)
+        .height(HEIGHT)
+        .links(_links(runbook))
+        .x_field(by_title)
+        .x_tick_label_max_length(6)
+        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+        .legend(_legend())
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+        .transformations(
+            [
+                DataTransformerConfig(id_val="merge", options={}),
+                _converted(by, "number"),
+                DataTransformerConfig(
+                    id_val="sortBy", options={"fields": {}, "sort": [{"field": by}]}
+                ),
+                _converted(by, "string"),  # Bars stand for names, in the order of the numbers.
+                DataTransformerConfig(
+                    id_val="organize",
+                    options={
+                        "excludeByName": {"Time": True},
+                        "indexByName": {},
+                        "renameByName": {
+                            by: by_title,
+                            **{f"Value #{name}": text for name, text in names.items()},
+                        },
+                    },
+                ),
+            ]
+        )
+    )
+    for name, query in zip(names, queries, strict=True):
+        panel.with_target(_target(name, query, instant=True, form=PromQueryFormat.TABLE))
+    return panel
+
+
 def words(title: str, description: str, markdown: str, *, width: int = 24) -> AnyPanel:
     """Text."""
     return (
@@ -355,6 +425,13 @@ def _target(
         .exemplar(exemplar=False)
     )
     return target.instant() if instant else target.range()
+
+
+def _converted(field: str, to: str) -> DataTransformerConfig:
+    conversion = {"targetField": field, "destinationType": to}
+    return DataTransformerConfig(
+        id_val="convertFieldType", options={"conversions": [conversion], "fields": {}}
+    )
 
 
 def _thresholds(limit: Limit | None, *, calm: str = CALM) -> ThresholdsConfig:

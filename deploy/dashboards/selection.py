@@ -68,10 +68,11 @@ class Selection:
         """Value of a gauge; the least where several instances have one."""
         return f"min{self._by(*also)} ({self.series(gauge)})"
 
-    def served(self, gauge: Metric, *also: str) -> str:
+    def served(self, gauge: Metric, *also: str, **labels: str) -> str:
         """Value of a gauge of the versions that are being served; older ones keep their last."""
         current = f"{self.series(MODEL_INFO)} == 1"
-        return f"max{self._by(*also)} ({self.series(gauge)} and on ({_VERSION}) ({current}))"
+        chosen = self.series(gauge, "", **labels)
+        return f"max{self._by(*also)} ({chosen} and on ({_VERSION}) ({current}))"
 
     def age(self, timestamp: Metric) -> str:
         """Seconds since the moment that a gauge of each instance holds."""

@@ -13,6 +13,7 @@ from service.monitoring.monitor import Monitor
 from service.sources.calibration_watch import CalibrationWatch
 from service.sources.drift_watch import DriftWatch
 from service.sources.history_source import HistorySource
+from service.sources.quality_watch import QualityWatch
 
 
 class ScopeName(StrEnum):
@@ -35,6 +36,7 @@ class Scope:
     name: ScopeName
     source: HistorySource
     monitor: Monitor
+    quality: QualityWatch
     drift: DriftWatch | None
     """None where drift is judged for the fleet."""
     calibration: CalibrationWatch | None

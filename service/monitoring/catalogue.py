@@ -331,6 +331,102 @@ DRIFT_ACTIVE = Metric(
     meaning="Whether drift of the type stands.",
     merge=Merge.LATEST,
 )
+QUALITY_PREDICTIONS = Metric(
+    name="ctr_quality_predictions",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="predictions",
+    meaning="Predictions that quality is judged on: a day of those whose clicks have all come.",
+    merge=Merge.LATEST,
+)
+QUALITY_CLICKS = Metric(
+    name="ctr_quality_clicks",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="clicks",
+    meaning="Clicks on the predictions that quality is judged on.",
+    merge=Merge.LATEST,
+)
+QUALITY_WINDOW_END = Metric(
+    name="ctr_quality_window_end_timestamp_seconds",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="Unix seconds",
+    meaning="End of the predictions that quality is judged on: an attribution window ago.",
+    merge=Merge.LATEST,
+)
+QUALITY_CTR = Metric(
+    name="ctr_quality_ctr_ratio",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Clicks by predictions; this and the following are absent while data do not suffice.",
+    merge=Merge.LATEST,
+)
+QUALITY_CALIBRATION = Metric(
+    name="ctr_quality_calibration_ratio",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Sum of predictions by clicks; above 1 the model predicts too many.",
+    merge=Merge.LATEST,
+)
+QUALITY_LOG_LOSS = Metric(
+    name="ctr_quality_log_loss",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="nats",
+    meaning="Mean of -ln(p) over clicks and -ln(1 - p) over the rest.",
+    merge=Merge.LATEST,
+)
+QUALITY_NORMALIZED_ENTROPY = Metric(
+    name="ctr_quality_normalized_entropy",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Log loss by that of always predicting the CTR; below 1 is better.",
+    merge=Merge.LATEST,
+)
+QUALITY_AUC = Metric(
+    name="ctr_quality_auc",
+    kind="gauge",
+    labels=MODEL_LABELS,
+    unit="ratio",
+    meaning="Probability that a click scored above a non-click, half credit within a bucket.",
+    merge=Merge.LATEST,
+)
+QUALITY_INTERVAL_LOW = Metric(
+    name="ctr_quality_interval_low",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "measure"),
+    unit="that of the measure",
+    meaning="Lower end of the 95 % interval of a measure of quality.",
+    merge=Merge.LATEST,
+)
+QUALITY_INTERVAL_HIGH = Metric(
+    name="ctr_quality_interval_high",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "measure"),
+    unit="that of the measure",
+    meaning="Upper end of the 95 % interval of a measure of quality.",
+    merge=Merge.LATEST,
+)
+QUALITY_BUCKET_PREDICTION = Metric(
+    name="ctr_quality_bucket_prediction_ratio",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "le"),
+    unit="ratio",
+    meaning="Estimated mean prediction of a bucket of the score, for the reliability curve.",
+    merge=Merge.LATEST,
+)
+QUALITY_BUCKET_CTR = Metric(
+    name="ctr_quality_bucket_ctr_ratio",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "le"),
+    unit="ratio",
+    meaning="Clicks by predictions of a bucket of the score, for the reliability curve.",
+    merge=Merge.LATEST,
+)
 SNAPSHOT_STORED = Metric(
     name="ctr_snapshot_stored_timestamp_seconds",
     kind="gauge",
@@ -452,6 +548,18 @@ CATALOGUE: tuple[Metric, ...] = (
     DRIFT_LOG_EVIDENCE,
     DRIFT_LOG_EVIDENCE_THRESHOLD,
     DRIFT_ACTIVE,
+    QUALITY_PREDICTIONS,
+    QUALITY_CLICKS,
+    QUALITY_WINDOW_END,
+    QUALITY_CTR,
+    QUALITY_CALIBRATION,
+    QUALITY_LOG_LOSS,
+    QUALITY_NORMALIZED_ENTROPY,
+    QUALITY_AUC,
+    QUALITY_INTERVAL_LOW,
+    QUALITY_INTERVAL_HIGH,
+    QUALITY_BUCKET_PREDICTION,
+    QUALITY_BUCKET_CTR,
     SNAPSHOT_STORED,
     BRIDGE_STATUS,
     BRIDGE_LAST_SUCCESS,

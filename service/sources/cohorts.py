@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from service.monitoring.clicks import COHORT_SECONDS, ClickSums, Cohort, cohort_minutes
 from service.monitoring.counts import ModelVersion, counts_of_version
 from service.monitoring.window import Window
-from service.sources.history_source import HistorySource
+from service.sources.stored_windows import StoredWindows
 from service.state.clicks import Clicks
 
 
@@ -23,7 +23,7 @@ class Cohorts:
     def __init__(
         self,
         *,
-        source: HistorySource,
+        source: StoredWindows,
         clicks: Clicks,
         origin: int | None,
         attribution_seconds: float,

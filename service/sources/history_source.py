@@ -8,17 +8,18 @@ from service.monitoring.history import TICKS_KEPT_SECONDS, History
 from service.monitoring.snapshot import Snapshot
 from service.monitoring.window import Window, since_counters_began, window_over
 from service.sources.recorded_ticks import windows_between
+from service.sources.stored_windows import StoredWindows
 
 _SECONDS_PER_HOUR = 3600
 _SECONDS_PER_MINUTE = 60
 
 
-class HistorySource:
+class HistorySource(StoredWindows):
     """One host or a fleet: whatever can be read now and has a history."""
 
     def __init__(self, read: Callable[[], Snapshot], history: History) -> None:
+        super().__init__(history)
         self._read = read
-        self._history = history
 
     def snapshot(self) -> Snapshot:
         """Read the counters now."""
@@ -28,38 +29,9 @@ class HistorySource:
         """Give the window that ends with ``until``, from the history's nearest earlier row."""
         return self._since(until.at - seconds, until)
 
-    def between(self, start: float, end: float) -> Window | None:
-        """Give the window between two boundaries of the clock, in Unix seconds.
-
-        Where there is no row at a boundary, the nearest earlier one takes its place; where the
-        history begins later than ``start``, the window does.
-
-        Returns:
-            None where nothing is stored of it.
-        """
-        until = self._history.at_boundary(end)
-        first = self._history.at_boundary(start)
-        if until is None or (first is not None and first.at >= until.at):
-            return None
-        return self._since(start if first is None else first.at, until)
-
-    def minutes(self, start: float, end: float) -> Iterator[Window]:
-        """Cut the span between two boundaries into adjacent windows of whole minutes.
-
-        A gap is one longer window.
-        """
-        return windows_between(self._history, start, end, spacing_seconds=_SECONDS_PER_MINUTE)
-
     def _since(self, start: float, until: Snapshot) -> Window:
-        rows = [*self._history.window_rows(start, until), until]
-        if len(rows) == 1:
-            return since_counters_began(until)
-        first, following = rows[:2]
-        if first.epoch != following.epoch:
-            # The wanted start lies between two lives: the window begins with the later one.
-            began = following.epoch
-            rows[0] = Snapshot(at=began, epoch=began, counters={}, gauges={})
-        return window_over(rows)
+        rows = self.rows(start, until)
+        return window_over(rows) if len(rows) > 1 else since_counters_began(until)
 
     def hourly_windows(self, seconds: float) -> Sequence[Window]:
         """Cut the last ``seconds`` into adjacent windows at the full hours of the clock."""

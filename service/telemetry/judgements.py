@@ -1,14 +1,30 @@
 """What was concluded from the counters, shown to Prometheus and never read back as input."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline
 from service.monitoring.bridge_status import BridgeStatus
+from service.monitoring.buckets import PREDICTION_BOUNDS
+from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.health import HealthLevel, HealthStatus
-from service.telemetry.series import Series, WorkerFiles
+from service.monitoring.quality.intervals import Interval
+from service.monitoring.quality.measures import Estimate, Measure, Quality, QualityStatus
+from service.telemetry.series import ABSENT, Series, WorkerFiles
+
+_QUALITY = {
+    Measure.CTR: catalogue.QUALITY_CTR,
+    Measure.CALIBRATION_RATIO: catalogue.QUALITY_CALIBRATION,
+    Measure.LOG_LOSS: catalogue.QUALITY_LOG_LOSS,
+    Measure.NORMALIZED_ENTROPY: catalogue.QUALITY_NORMALIZED_ENTROPY,
+    Measure.AUC: catalogue.QUALITY_AUC,
+}
+
+_UNKNOWN = Estimate(ABSENT, Interval(ABSENT, ABSENT))
 
 
 class JudgementGauges:
@@ -52,6 +68,12 @@ class JudgementGauges:
             self._set(catalogue.DRIFT_ACTIVE, {**labels, "type": kind.value}, active)
         self._set(catalogue.DRIFT_LOG_EVIDENCE_THRESHOLD, {}, LOG_THRESHOLD)
 
+    def show_quality(self, model: ModelVersion, quality: Quality) -> None:
+        """Show the quality of a model version; what is not known, or no more, is absent."""
+        labels = {"model": model.model, "version": model.version}
+        for metric, more, value in _gauges_of(quality):
+            self._set(metric, {**labels, **more}, value)
+
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
         self._set(catalogue.SNAPSHOT_STORED, {}, at)
@@ -81,3 +103,26 @@ class JudgementGauges:
         if identity not in self._series:
             self._series[identity] = self._files.series(metric, labels)
         self._series[identity].set(value)
+
+
+def _gauges_of(quality: Quality) -> Iterator[tuple[catalogue.Metric, Mapping[str, str], float]]:
+    """List gauges with their labels besides model and version, and their values.
+
+    All of them, also those that are absent: another worker may have shown a value before.
+    """
+    yield catalogue.QUALITY_PREDICTIONS, {}, float(quality.predictions)
+    yield catalogue.QUALITY_CLICKS, {}, float(quality.clicks)
+    yield catalogue.QUALITY_WINDOW_END, {}, quality.window_end
+    settled = quality.status is QualityStatus.OK
+    estimates = quality.estimates if settled else {}
+    for measure, metric in _QUALITY.items():
+        value, (low, high) = estimates.get(measure, _UNKNOWN)
+        yield metric, {}, value
+        yield catalogue.QUALITY_INTERVAL_LOW, {"measure": measure.value}, low
+        yield catalogue.QUALITY_INTERVAL_HIGH, {"measure": measure.value}, high
+    rows = {row.upper: row for row in quality.reliability} if settled else {}
+    for upper in PREDICTION_BOUNDS:
+        bucket = {"le": floatToGoString(upper)}
+        row = rows.get(upper)
+        yield catalogue.QUALITY_BUCKET_PREDICTION, bucket, row.mean_prediction if row else ABSENT
+        yield catalogue.QUALITY_BUCKET_CTR, bucket, row.ctr if row else ABSENT

@@ -56,7 +56,9 @@ class _FolderCollector(Collector):
             if retired and "version" in entry.labels:
                 found = [sample for sample in found if _version(sample) not in retired]
             for sample in _cumulative(family.name, found) if entry.bounds else found:
-                family.add_sample(sample.name, sample.labels, sample.value)
+                # Not a number is a gauge that has become absent.
+                if not math.isnan(sample.value):
+                    family.add_sample(sample.name, sample.labels, sample.value)
             yield family
 
 

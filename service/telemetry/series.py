@@ -7,6 +7,7 @@ changed one once.
 """
 
 import fcntl
+import math
 import os
 import secrets
 import time
@@ -16,6 +17,9 @@ from pathlib import Path
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from service.monitoring.catalogue import Metric
+
+ABSENT = math.nan
+"""Value of a gauge that is not exposed: files can tell a series nothing else once it is there."""
 
 
 class Series:

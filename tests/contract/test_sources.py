@@ -11,6 +11,7 @@ import pytest
 from ports import free_port
 from prometheus_server import scraping_prometheus, wait_until
 from service_process import running_service
+from sklearn.metrics import log_loss
 
 REQUESTS = 150
 
@@ -42,6 +43,7 @@ def answering(
     env = {
         "CTR_SNAPSHOT_INTERVAL": "1",
         "CTR_SCRAPE_INTERVAL": "1",
+        "CTR_ATTRIBUTION_WINDOW": "10",
         "CTR_MONITORING_SOURCE": "prometheus",
         "CTR_PROMETHEUS_URL": f"http://127.0.0.1:{port}",
     }
@@ -73,9 +75,16 @@ def predict(client: httpx.Client, number: int) -> float:
             "hour": number % 24,
             "day_of_week": number % 7,
         },
-    )
-    score: float = answer.json()["predicted_ctr"]
+    ).json()
+    if is_clicked(number):
+        event = {"prediction_id": answer["prediction_id"], "clicked": True}
+        client.post("/feedback", json={"events": [event]})
+    score: float = answer["predicted_ctr"]
     return score
+
+
+def is_clicked(number: int) -> bool:
+    return number % 4 == 0
 
 
 def total(client: httpx.Client) -> int:
@@ -137,11 +146,33 @@ def test_health_covers_every_model(asked: Asked) -> None:
     assert checks["avg_latency"]["observations"] == REQUESTS
 
 
+def test_quality_is_that_of_the_answers_once_their_clicks_have_all_come(asked: Asked) -> None:
+    def quality() -> dict[str, Any]:
+        found: dict[str, Any] = asked.get("/monitoring/quality/xgboost").json()
+        return found
+
+    wait_until(
+        lambda: quality()["predictions"] == REQUESTS, seconds=120, what="all cohorts are mature"
+    )
+    found = quality()
+
+    clicked = [is_clicked(number) for number in range(REQUESTS)]
+    assert (found["scope"], found["replicas_seen"]) == (asked.scope, 1)
+    assert (found["status"], found["clicks"]) == ("ok", sum(clicked))
+    assert found["maturing_predictions"] == 0
+    assert found["log_loss"] == pytest.approx(log_loss(clicked, asked.scores), rel=1e-9)
+    assert found["calibration_ratio"] == pytest.approx(
+        math.fsum(asked.scores) / sum(clicked), rel=1e-9
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status"),
     [
         ("/monitoring/stats", {"model_name": "nobody"}, 404),
         ("/monitoring/stats", {"window": "9y"}, 422),
+        ("/monitoring/quality/nobody", {}, 404),
+        ("/monitoring/quality/xgboost", {"window": "never"}, 422),
     ],
 )
 def test_what_cannot_be_answered_is_refused(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dashboard_verifier as verifier
+import httpx
 import pytest
 from dashboard_verifier import Choice, Target
 from prometheus_server import Prometheus, scraping_prometheus, wait_until
@@ -22,7 +23,6 @@ TARGETS = [
     target for name, content in DASHBOARDS.items() for target in verifier.targets(name, content)
 ]
 WITHOUT_DATA = {
-    catalogue.CLICKS.name: "needs a click",
     catalogue.BRIDGE_COMPLETENESS.name: "needs a day that is over",
     catalogue.BRIDGE_FAILURES.name: "needs a call that failed",
 }
@@ -58,6 +58,7 @@ def watched(
         "CTR_BRIDGE_ENABLED": "true",
         "CTR_BRIDGE_WINDOW": "5",
         "CTR_SNAPSHOT_INTERVAL": "1",
+        "CTR_ATTRIBUTION_WINDOW": "5",
         "CTR_FAULTS": "xgboost:error=0.3;logistic:error=0.1",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
     }
@@ -73,7 +74,7 @@ def watched(
             send_traffic(service, rng)
             return prometheus_has(prometheus)
 
-        wait_until(has_everything, seconds=120, what="every metric is in Prometheus")
+        wait_until(has_everything, seconds=240, what="every metric is in Prometheus")
         yield Watched(prometheus, start, time.time())
 
 
@@ -102,10 +103,16 @@ def send_traffic(service: Service, rng: random.Random) -> None:
                 "hour": rng.randrange(24),
                 "day_of_week": rng.randrange(7),
             }
-            client.post(
+            answer = client.post(
                 "/predict_ctr", json=request, params={"model_name": MODELS[number % len(MODELS)]}
             )
+            if answer.is_success and rng.random() < 0.3:
+                click(client, answer.json()["prediction_id"])
         client.post("/predict_ctr", json={})
+
+
+def click(client: httpx.Client, prediction_id: str) -> None:
+    client.post("/feedback", json={"events": [{"prediction_id": prediction_id, "clicked": True}]})
 
 
 def prometheus_has(prometheus: Prometheus) -> bool:

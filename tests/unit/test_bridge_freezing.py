@@ -1,6 +1,8 @@
 """From a stored history to the outbox: nothing is lost, counted twice, or said too early."""
 
 import itertools
+import math
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,21 +10,27 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client.utils import floatToGoString
 
 from bridge.freezing import Freezer
 from bridge.runs import RunNaming
 from bridge.windows import SECONDS_PER_DAY
 from service.monitoring import catalogue
+from service.monitoring.clicks import Click
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.report import Effects
 from service.monitoring.drift.sample import DriftSample
 from service.monitoring.health import HealthPolicy
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.tracking import EntryKind, TrackedRun
+from service.sources.cohorts import Cohorts
+from service.sources.quality_watch import QualityWatch
+from service.sources.stored_windows import StoredWindows
 from service.state.store import State, open_state
 
 MIDNIGHT = 20_500 * SECONDS_PER_DAY
 WINDOW, TICK, GRACE = 300, 5, 10
+ATTRIBUTION = 600
 scopes = itertools.count()
 
 
@@ -38,6 +46,17 @@ class Bench:
         return Freezer(
             history=self.state.history(self.scope),
             drift_samples=self.state.drift_samples(self.scope),
+            quality=QualityWatch(
+                Cohorts(
+                    source=StoredWindows(self.state.history(self.scope)),
+                    clicks=self.state.clicks,
+                    origin=None,
+                    attribution_seconds=ATTRIBUTION,
+                ),
+                window_seconds=SECONDS_PER_DAY,
+                attribution_seconds=ATTRIBUTION,
+                min_predictions=100,
+            ),
             sampled_windows=self.state.sampled_windows(self.scope),
             samples_per_window=100,
             outbox=self.state.outbox(self.scope),
@@ -64,6 +83,24 @@ class Bench:
     def end(self, at: float, epoch: float, counters: Mapping[Series, float]) -> None:
         snapshot = Snapshot(at=at, epoch=epoch, counters=counters, gauges={})
         self.state.history(self.scope).append_final(snapshot)
+
+    def clicks(self, minute: float, count: int) -> None:
+        """Count clicks on predictions of a minute."""
+        self.state.clicks.count(
+            [
+                Click(
+                    key=secrets.token_bytes(16),
+                    origin=0,
+                    model="clicked",
+                    version=self.scope,
+                    milliseconds=int(minute) * 1000,
+                    prediction=0.03,
+                    experiment=0,
+                    cell=None,
+                )
+                for _ in range(count)
+            ]
+        )
 
     def live(self, start: float, end: float, *, rate: float = 1, version: str = "1") -> None:
         """Serve ``rate`` requests before every tick, from ``start`` to ``end``."""
@@ -96,13 +133,16 @@ def totals(
     labels = (("model", model), ("version", version))
 
     def histogram(metric: catalogue.Metric, squares: catalogue.Metric, value: float) -> None:
-        for le in ("0.01", "0.05", "+Inf"):
+        for le in (*map(floatToGoString, metric.bounds), "+Inf"):
             there = requests if float(le) >= value else 0.0
             counters[Series(f"{metric.name}_bucket", (("le", le), *labels))] = there
         counters[Series(f"{metric.name}_sum", labels)] = requests * value
         counters[Series(squares.name, labels)] = requests * value**2
 
-    counters: dict[Series, float] = {}
+    counters: dict[Series, float] = {
+        Series(catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT.name, labels): -requests
+        * math.log1p(-0.03)
+    }
     for outcome, count in (("success", requests - errors), ("error", errors)):
         counters[Series("ctr_requests_total", (*labels[:1], ("outcome", outcome), labels[1]))] = (
             count
@@ -256,6 +296,34 @@ def test_a_window_says_what_drift_detection_said_last_in_it(bench: Bench) -> Non
     assert (first["drift_detected"], first["drift_mean_shift"]) == (1, 0.1)
     assert first["health_status"] == 1
     assert not {name for name in second if "drift" in name}
+
+
+def test_a_window_tells_the_quality_that_was_known_at_its_end(bench: Bench) -> None:
+    start = clock(1)
+    bench.begin(start)
+    for minute in range(1, 21):
+        counters = totals(120 * minute, model="clicked", version=bench.scope)
+        bench.tick(start + 60 * minute, start, counters)
+        bench.clicks(start + 60 * (minute - 1), 5)
+    bench.tick(start + 1210, start, counters)
+    bench.freeze()
+
+    [run] = bench.runs()
+    windows = bench.windows(run)
+
+    # Clicks may come for ten minutes: at 1:15 the first five minutes are judged, at 1:20 ten.
+    assert [name for n in (12, 13) for name in windows[n] if "quality" in name] == []
+    for number, minutes in ((14, 5), (15, 10)):
+        told = windows[number]
+        assert told["quality_predictions"] == 120 * minutes
+        assert told["clicked_quality_clicks"] == told["quality_clicks"] == 5 * minutes
+        assert told["quality_calibration_ratio"] == pytest.approx(0.03 * 120 / 5)
+        low, high = (told[f"quality_calibration_ratio_{end}"] for end in ("low", "high"))
+        assert low < 0.72 < high
+        # By hand: of 24 predictions one is clicked.
+        loss = -(math.log(0.03) + 23 * math.log(0.97)) / 24
+        assert told["quality_log_loss"] == pytest.approx(loss, rel=1e-9)
+        assert told["quality_auc"] == 0.5
 
 
 def test_a_day_is_closed_with_its_aggregates_and_the_next_begins_at_zero(bench: Bench) -> None:

@@ -67,6 +67,7 @@ def numbers(
             health=HealthStatus.WARNING,
             drift=drift,
             sampled=None,
+            quality=None,
         )
     )
 

@@ -36,9 +36,14 @@ UNUSED: Mapping[str, str] = {
     catalogue.CLICKED_PREDICTION.name: "a part of the quality that REST gives",
     catalogue.ASSIGNED_PREDICTIONS.name: "a part of the comparison that REST gives",
     catalogue.FEEDBACK_EVENTS.name: "for those who look into a client's clicks",
+    catalogue.SHADOW_PREDICTIONS.name: "a part of what REST says of shadow models",
+    catalogue.SHADOW_PREDICTION.name: "a part of what REST says of shadow models",
+    catalogue.SHADOW_PREDICTION_SQUARED.name: "a part of what REST says of shadow models",
+    catalogue.SHADOW_ANSWERED.name: "a part of what REST says of shadow models",
+    catalogue.SHADOW_DIFFERENCE_SQUARED.name: "a part of what REST says of shadow models",
 }
 """Metrics that are on no panel, with the reason."""
-OF_THE_SHOWN_PERIOD = {"Models side by side", "Calibration", "Click-through rate"}
+OF_THE_SHOWN_PERIOD = {"Models side by side", "Click-through rate"}
 """Panels of one figure for all that the dashboard shows: ``$__range`` is what they mean."""
 every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 

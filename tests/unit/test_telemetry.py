@@ -120,6 +120,7 @@ def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
         "ctr_bridge",
         "ctr_baseline",
         "ctr_drift",
+        "ctr_quality",
         "ctr_snapshot",
         "ctr_shadow",
     )  # shown once there is a judgement, or a shadow model

@@ -1,7 +1,7 @@
 """The clock's work: one holder stores and judges, another takes over, nothing stops it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,9 +12,11 @@ import pytest
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.catalogue import ErrorType
+from service.monitoring.counts import ModelVersion
 from service.monitoring.health import HealthPolicy, HealthStatus
 from service.monitoring.history import History
 from service.monitoring.monitor import Monitor
+from service.monitoring.quality.measures import Quality
 from service.monitoring.snapshot import Snapshot
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
@@ -179,6 +181,39 @@ def test_an_answer_from_history_is_the_difference_to_the_tick_it_begins_with(
     assert minute.total_requests == sum(range(7, 13)) + 100
     # The last minute begins at 2 s: with the beginning, 62 s ago.
     assert minute.requests_per_minute == pytest.approx((sum(range(1, 13)) + 100) * 60 / 62)
+
+
+def test_quality_is_judged_once_a_minute_as_of_the_boundary(world: World) -> None:
+    judged: list[float] = []
+
+    def judge(boundary: float) -> Mapping[ModelVersion, Quality]:
+        judged.append(boundary - BEGAN)
+        return {}
+
+    holder, other = (replace(world.job(name), quality=judge) for name in "ab")
+    for number in range(1, 26):
+        world.tick(holder, number)
+        assert not world.tick(other, number)
+
+    assert judged == [60, 120]
+
+
+def test_where_judgements_are_shared_every_worker_shows_the_quality(world: World) -> None:
+    judged: list[str] = []
+
+    def judging(name: str) -> TickJob:
+        def judge(_: float) -> Mapping[ModelVersion, Quality]:
+            judged.append(name)
+            return {}
+
+        return replace(world.job(name), quality=judge, shared=True)
+
+    holder, other = judging("holder"), judging("other")
+    for number in range(1, 13):
+        world.tick(holder, number)
+        world.tick(other, number)
+
+    assert judged == ["holder", "other"]
 
 
 class FailingHistory:
