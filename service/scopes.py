@@ -11,6 +11,7 @@ from service.monitoring.monitor import Monitor
 from service.settings import FLEET_SCOPE, Settings
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftWatch
+from service.sources.feature_watch import FeatureWatch
 from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
@@ -92,11 +93,20 @@ class ScopeParts:
             materiality=settings.materiality,
             thresholds=settings.drift_thresholds,
         )
+        features = FeatureWatch(
+            values=state.values,
+            scope=key,
+            source=source,
+            baselines=self._baselines,
+            window_seconds=settings.drift_window,
+            min_predictions=settings.min_predictions,
+        )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(
             name=name,
             source=source,
             drift=drift if judges_drift else None,
+            features=features if judges_drift else None,
             monitor=Monitor(
                 source=source,
                 verdicts=StoredVerdicts(state.values, key),
@@ -121,6 +131,7 @@ class ScopeParts:
             collect=collect,
             monitor=scope.monitor if judges else None,
             drift=scope.drift,
+            features=scope.features,
             verdicts=StoredVerdicts(self._state.values, key),
             leases=self._state.leases,
             lease=f"ticker:{key}",

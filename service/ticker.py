@@ -20,6 +20,7 @@ from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.errors import SourceUnavailableError
+from service.sources.feature_watch import FeatureSight, FeatureWatch
 from service.sources.verdicts import StoredVerdicts
 from service.state.baselines import BaselineRevision
 from service.state.errors import StateError
@@ -41,6 +42,8 @@ class Judgement:
     """None where another scope is judged."""
     drift: Sequence[DriftSight]
     """Of every model, at a tick of drift detection; else empty."""
+    features: Sequence[FeatureSight]
+    """The same of what the models are asked."""
     stored_at: float | None
     """When the newest snapshot was taken, in Unix seconds."""
 
@@ -63,6 +66,8 @@ class TickJob:
     """Judges health; None where another scope is judged."""
     drift: DriftWatch | None = None
     """Judges drift at every tick of its own."""
+    features: FeatureWatch | None = None
+    """Judges drift of what the models are asked, at the same ticks."""
     shared: bool = False
     """Whether those without the lease show what its holder concluded."""
     clock: Callable[[], float] = time.time
@@ -81,10 +86,15 @@ class TickJob:
         if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
             return self._shared() if self.shared else None
         sights: Sequence[DriftSight] = []
+        features: Sequence[FeatureSight] = []
         ticks = self.collect(boundary)
         for row in ticks:
-            if self.drift is not None and row.tick % TICK_SECONDS == 0:
+            if row.tick % TICK_SECONDS:
+                continue
+            if self.drift is not None:
                 sights = self.drift.advance(row.snapshot)
+            if self.features is not None:
+                features = self.features.advance(row.snapshot)
         if boundary % _SECONDS_PER_MINUTE == 0:
             self.housekeeping(self.clock())
         if not ticks:
@@ -93,12 +103,13 @@ class TickJob:
         report = None if self.monitor is None else self.monitor.health_at(newest)
         if report is not None:
             self.verdicts.remember(report.models)
-        return Judgement(health=report, drift=sights, stored_at=newest.at)
+        return Judgement(health=report, drift=sights, features=features, stored_at=newest.at)
 
     def _shared(self) -> Judgement:
         report = None if self.monitor is None else self.monitor.health()
         sights = [] if self.drift is None else self.drift.sights()
-        return Judgement(health=report, drift=sights, stored_at=None)
+        features = [] if self.features is None else self.features.sights(self.clock())
+        return Judgement(health=report, drift=sights, features=features, stored_at=None)
 
     def stop(self) -> None:
         """Let another worker take over at once."""
@@ -185,6 +196,8 @@ class Ticker:
                 log_evidence=sight.log_evidence,
                 standing=[drift.kind for drift in sight.report.drifts],
             )
+        for asked in judgement.features:
+            self._gauges.show_features(asked.model, asked.version, asked.features)
         for revision in active:
             self._gauges.show_baseline(revision.baseline)
         if judgement.stored_at is not None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from service.monitoring.monitor import Monitor
 from service.sources.drift_watch import DriftWatch
+from service.sources.feature_watch import FeatureWatch
 from service.sources.history_source import HistorySource
 
 
@@ -36,6 +37,8 @@ class Scope:
     monitor: Monitor
     drift: DriftWatch | None
     """None where drift is judged for the fleet."""
+    features: FeatureWatch | None
+    """The same."""
 
 
 class Scopes:

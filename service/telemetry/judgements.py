@@ -1,12 +1,14 @@
 """What was concluded from the counters, shown to Prometheus and never read back as input."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from service.monitoring import catalogue
 from service.monitoring.baseline import Baseline
 from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
+from service.monitoring.feature_drift import budget as feature_budget
+from service.monitoring.feature_drift.report import FeatureDrift
 from service.monitoring.health import HealthLevel, HealthStatus
 from service.telemetry.series import Series, WorkerFiles
 
@@ -51,6 +53,25 @@ class JudgementGauges:
             active = float(kind in standing)
             self._set(catalogue.DRIFT_ACTIVE, {**labels, "type": kind.value}, active)
         self._set(catalogue.DRIFT_LOG_EVIDENCE_THRESHOLD, {}, LOG_THRESHOLD)
+
+    def show_features(self, model: str, version: str, features: Sequence[FeatureDrift]) -> None:
+        """Show how far each feature has moved; what is not known stays absent or as it was."""
+        for found in features:
+            labels = {"model": model, "version": version, "feature": found.feature}
+            for metric, value in (
+                (catalogue.FEATURE_DRIFT_LOG_EVIDENCE, found.log_evidence),
+                (catalogue.FEATURE_PSI, found.psi),
+                (catalogue.FEATURE_UNSEEN, found.unseen_rate),
+                (catalogue.BASELINE_FEATURE_UNSEEN, found.baseline_unseen_rate),
+            ):
+                if value is not None:
+                    self._set(metric, labels, value)
+            if found.log_evidence is not None:
+                self._set(catalogue.FEATURE_DRIFT_ACTIVE, labels, float(found.drift_detected))
+        if features:
+            self._set(
+                catalogue.FEATURE_DRIFT_LOG_EVIDENCE_THRESHOLD, {}, feature_budget.LOG_THRESHOLD
+            )
 
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
