@@ -169,7 +169,7 @@ def _wander(rng: np.random.Generator, ticks: int, values: int, seconds: float) -
     new[0] = rng.standard_normal(values)
     for t in range(1, ticks):
         new[t] += decay * new[t - 1]
-    return new
+    return np.asarray(new)
 
 
 def _concentrate(shares: Floats, span: slice, value: int, share: float) -> None:

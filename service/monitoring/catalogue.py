@@ -256,7 +256,7 @@ FEATURE_DRIFT_ACTIVE = Metric(
     merge=Merge.LATEST,
 )
 FEATURE_PSI = Metric(
-    name="ctr_feature_psi_nats",
+    name="ctr_feature_psi_ratio",
     kind="gauge",
     labels=(*MODEL_LABELS, "feature"),
     unit="nats",

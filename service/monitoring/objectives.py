@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from service.monitoring.buckets import LATENCY_BOUNDS
 from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.feature_drift.budget import LOG_THRESHOLD as FEATURE_LOG_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,12 @@ DRIFT_EVIDENCE = Objective(
     unit="nats",
     meaning="Log evidence of a quantity from which it has drifted.",
 )
+FEATURE_DRIFT_EVIDENCE = Objective(
+    name="feature drift evidence",
+    limit=FEATURE_LOG_THRESHOLD,
+    unit="nats",
+    meaning="Log evidence of a feature from which it has drifted.",
+)
 CALIBRATION = Objective(
     name="calibration",
     limit=1.25,
@@ -144,6 +151,7 @@ OBJECTIVES = (
     MIN_REQUESTS,
     MIN_BAD_REQUESTS,
     DRIFT_EVIDENCE,
+    FEATURE_DRIFT_EVIDENCE,
     CALIBRATION,
     MIN_CLICKS,
     BRIDGE_SILENT,

@@ -183,7 +183,7 @@ def _wander(counts: Floats, near: Floats, near_share: Floats, overall: Floats) -
     rows = counts.sum(axis=1)
     seen = rows > 0
     if seen.sum() < _FEWEST_HOURS:
-        return np.minimum(np.full(len(overall), _UNKNOWN_WANDER), np.sqrt(overall))
+        return np.asarray(np.minimum(_UNKNOWN_WANDER, np.sqrt(overall)))
     _, near_rows, _ = _around(counts)
     squares = (counts[seen] / rows[seen, None] - near[seen]) ** 2
     fewer = 1 / (1 / rows[seen] + 1 / near_rows[seen])
