@@ -43,6 +43,8 @@ _FALLING = 4.0
 _UNKNOWN_WANDER = 0.05
 """Between hours, where fewer than three were seen."""
 _FEWEST_HOURS = 3
+_FURTHEST = 4.0
+"""Hours; shares of a day do not go further and further away."""
 _MARGIN_SECONDS = 300.0
 """So near the full hour requests may name either hour: clocks differ, and a tick spans both."""
 _LEAST_ROOM = 0.02
@@ -104,7 +106,8 @@ class FeatureCourse:
         prior = np.minimum(_PRIOR_ROWS, near_rows)[:, None]
         known = rows[:, None] + prior
         shares = (counts + prior * near) / known
-        error = sampling_variance(np.maximum(shares, 1 / known).clip(max=0.5), known)
+        drawn = known**2 / (rows[:, None] + prior**2 / np.maximum(near_rows, 1)[:, None])
+        error = sampling_variance(shares.clip(1 / drawn, 1 - 1 / drawn), drawn)
         # The hour that is judged wanders, the baseline's did, and where that is another hour more.
         wanders = 1 + 1 / distribution.days + _distances(rows)
         spread = np.sqrt(error + wander**2 * wanders[:, None])
@@ -203,7 +206,8 @@ def _distances(rows: Floats) -> Floats:
     """Hours between each hour and the nearest with rows of its own."""
     hours = np.arange(HOURS_PER_DAY)
     apart = np.abs(hours[:, None] - hours[rows >= min(_PRIOR_ROWS, float(rows.max()))])
-    return np.asarray(np.minimum(apart, HOURS_PER_DAY - apart).min(axis=1).astype(np.float64))
+    nearest = np.minimum(apart, HOURS_PER_DAY - apart).min(axis=1)
+    return np.asarray(np.minimum(nearest, _FURTHEST).astype(np.float64))
 
 
 def _growth(feature: str, values: tuple[str, ...], shares: Floats) -> Floats:

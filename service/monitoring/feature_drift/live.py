@@ -52,7 +52,8 @@ class Dispersion:
         rows, rows_before = np.maximum(now.rows, 1), np.maximum(before.rows, 1)
         moved = now.counts / rows - now.expected - (before.counts / rows_before - before.expected)
         fewer = 2 / (1 / rows + 1 / rows_before)
-        middle = ((now.expected + before.expected) / 2).clip(1 / (2 * fewer), 0.5)
+        least = np.minimum(1 / (2 * fewer), 0.5)
+        middle = ((now.expected + before.expected) / 2).clip(least, 1 - least)
         noise = sampling_variance(middle, fewer)
         squares = np.where(both, moved**2 / 2, noise)
         return Dispersion(
