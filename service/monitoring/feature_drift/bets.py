@@ -14,7 +14,7 @@ import numpy as np
 from service.monitoring.feature_drift.dispersion import Floats
 
 BLOCK_SECONDS = 300
-CHANGES = (0.03, 0.08, 0.2, 0.5)
+CHANGES = (0.012, 0.03, 0.08, 0.2, 0.5)
 """Changes beyond the zone that are betted on; less where there is no such room."""
 PATIENT = 2 * len(CHANGES)
 """Of the cells, shape ``(PATIENT + 2, v)``, the first; half of them bet on more, half on less."""

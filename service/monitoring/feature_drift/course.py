@@ -33,8 +33,7 @@ STANDARD_ERRORS = 3.0
 SEEN, UNSEEN = "(seen)", "(unseen)"
 GROWTH_OF_UNSEEN = {"ad": 0.25, "user": 0.1, "placement": 0.1}
 """How far the share that training has not seen may move within days: on real logs up to a quarter
-of a day's rows are of new ads, and a tenth of other users and placements than on the first day."""
-_OTHER_GROWTH = 0.02
+of a day's rows are of new ads, and a tenth more of new users and placements than before."""
 FEWEST_ROWS = 200
 _PRIOR_ROWS = 100.0
 """The neighbouring hours count for so many rows of an hour's own."""
@@ -212,9 +211,9 @@ def _distances(rows: Floats) -> Floats:
 
 def _growth(feature: str, values: tuple[str, ...], shares: Floats) -> Floats:
     """How far the unseen may move; what was seen moves with it, in proportion."""
-    if UNSEEN not in values:
+    if feature not in GROWTH_OF_UNSEEN or UNSEEN not in values:
         return np.zeros_like(shares)
-    most = GROWTH_OF_UNSEEN.get(feature, _OTHER_GROWTH)
+    most = GROWTH_OF_UNSEEN[feature]
     whole = np.isin(values, (SEEN, UNSEEN))
     return np.asarray(np.where(whole, most, most * shares))
 
