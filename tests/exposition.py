@@ -5,7 +5,10 @@ import math
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-_JUDGED = ("ctr_health", "ctr_baseline", "ctr_bridge", "ctr_drift", "ctr_snapshot_stored")
+_JUDGED = (
+    *("ctr_health", "ctr_baseline", "ctr_bridge", "ctr_drift", "ctr_snapshot_stored"),
+    *("ctr_feature_drift", "ctr_feature_psi", "ctr_feature_unseen"),
+)
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
