@@ -16,6 +16,7 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.calibration_watch import CalibrationWatch
 from service.sources.cohorts import Cohorts
 from service.sources.drift_watch import DriftWatch
+from service.sources.feature_watch import FeatureWatch
 from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
@@ -126,6 +127,14 @@ class ScopeParts:
             attribution_seconds=settings.attribution_window,
             min_predictions=settings.min_predictions,
         )
+        features = FeatureWatch(
+            values=state.values,
+            scope=key,
+            source=source,
+            baselines=self._baselines,
+            window_seconds=settings.drift_window,
+            min_predictions=settings.min_predictions,
+        )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(
             name=name,
@@ -133,6 +142,7 @@ class ScopeParts:
             quality=quality,
             drift=drift if judges_drift else None,
             calibration=calibration if judges_drift else None,
+            features=features if judges_drift else None,
             monitor=Monitor(
                 source=source,
                 verdicts=StoredVerdicts(state.values, key),
@@ -159,6 +169,7 @@ class ScopeParts:
             drift=scope.drift,
             calibration=scope.calibration,
             quality=partial(self._quality_of_served, scope.quality) if judges else None,
+            features=scope.features,
             verdicts=StoredVerdicts(self._state.values, key),
             leases=self._state.leases,
             lease=f"ticker:{key}",

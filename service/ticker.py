@@ -23,6 +23,7 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.calibration_watch import CalibrationWatch
 from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.errors import SourceUnavailableError
+from service.sources.feature_watch import FeatureSight, FeatureWatch
 from service.sources.verdicts import StoredVerdicts
 from service.state.baselines import BaselineRevision
 from service.state.errors import StateError
@@ -46,6 +47,8 @@ class Judgement:
     """Of every model, at a tick of drift detection; else empty."""
     quality: Mapping[ModelVersion, Quality]
     """Of every model, once a minute; else empty."""
+    features: Sequence[FeatureSight]
+    """The same of what the models are asked."""
     stored_at: float | None
     """When the newest snapshot was taken, in Unix seconds."""
 
@@ -72,6 +75,8 @@ class TickJob:
     """Holds clicks against predictions once a minute, before drift tells of it."""
     quality: Callable[[float], Mapping[ModelVersion, Quality]] | None = None
     """Judges the quality of every model as of a boundary, in Unix seconds."""
+    features: FeatureWatch | None = None
+    """Judges drift of what the models are asked, at the same ticks."""
     shared: bool = False
     """Whether those without the lease show what its holder concluded."""
     clock: Callable[[], float] = time.time
@@ -90,12 +95,17 @@ class TickJob:
         if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
             return self._shared(boundary) if self.shared else None
         sights: Sequence[DriftSight] = []
+        features: Sequence[FeatureSight] = []
         ticks = self.collect(boundary)
         for row in ticks:
             if self.calibration is not None and row.tick % _SECONDS_PER_MINUTE == 0:
                 self.calibration.advance(row.snapshot.at)
-            if self.drift is not None and row.tick % TICK_SECONDS == 0:
+            if row.tick % TICK_SECONDS:
+                continue
+            if self.drift is not None:
                 sights = self.drift.advance(row.snapshot)
+            if self.features is not None:
+                features = self.features.advance(row.snapshot)
         if boundary % _SECONDS_PER_MINUTE == 0:
             self.housekeeping(self.clock())
         if not ticks:
@@ -107,6 +117,7 @@ class TickJob:
         return Judgement(
             health=report,
             drift=sights,
+            features=features,
             quality=self._quality(boundary),
             stored_at=newest.at,
         )
@@ -114,8 +125,13 @@ class TickJob:
     def _shared(self, boundary: float) -> Judgement:
         report = None if self.monitor is None else self.monitor.health()
         sights = [] if self.drift is None else self.drift.sights()
+        features = [] if self.features is None else self.features.sights(self.clock())
         return Judgement(
-            health=report, drift=sights, quality=self._quality(boundary), stored_at=None
+            health=report,
+            drift=sights,
+            features=features,
+            quality=self._quality(boundary),
+            stored_at=None,
         )
 
     def _quality(self, boundary: float) -> Mapping[ModelVersion, Quality]:
@@ -210,6 +226,8 @@ class Ticker:
             )
         for version, quality in judgement.quality.items():
             self._gauges.show_quality(version, quality)
+        for asked in judgement.features:
+            self._gauges.show_features(asked.model, asked.version, asked.features)
         for revision in active:
             self._gauges.show_baseline(revision.baseline)
         if judgement.stored_at is not None:

@@ -10,6 +10,9 @@ _JUDGED = (
     "ctr_baseline",
     "ctr_bridge",
     "ctr_drift",
+    "ctr_feature_drift",
+    "ctr_feature_psi",
+    "ctr_feature_unseen",
     "ctr_quality",
     "ctr_snapshot_stored",
 )

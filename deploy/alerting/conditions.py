@@ -83,6 +83,20 @@ def model_group(pace: Pace) -> Group:
                     "The change does not pass: retrain, or take a new baseline."
                 ),
             ),
+            Alert(
+                name="CtrFeatureDrift",
+                severity=Severity.TICKET,
+                expr=(
+                    "max by (job, model, version, feature) "
+                    f"({series(catalogue.FEATURE_DRIFT_ACTIVE)}) == 1"
+                ),
+                summary="What {{ $labels.model }} is asked has changed: {{ $labels.feature }}",
+                description=(
+                    "Drift of {{ $labels.feature }} stands for {{ $labels.model }}, version "
+                    "{{ $labels.version }}: {{ $value }} (0 or 1). Its answers need not be wrong: "
+                    "that is for CtrDrift to say."
+                ),
+            ),
         ],
     )
 

@@ -12,6 +12,7 @@ class Runbook(StrEnum):
     ERRORS = "CtrErrorBudgetBurn"
     LATENCY = "CtrLatencyBudgetBurn"
     DRIFT = "CtrDrift"
+    FEATURES = "CtrFeatureDrift"
     CALIBRATION = "CtrCalibrationOff"
     BRIDGE = "CtrBridgeBehind"
     EVALUATION = "CtrEvaluationStopped"

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.dashboards import limits, quality, variables
+from deploy.dashboards import features, limits, quality, variables
 from deploy.dashboards.frame import Section, dashboard
 from deploy.dashboards.links import Runbook
 from deploy.dashboards.panels import (
@@ -44,6 +44,7 @@ def one_model() -> Dashboard:
             _predictions(),
             _features(),
             _drift(),
+            features.drift(_MODEL),
             Section(
                 "Quality",
                 [

@@ -37,7 +37,10 @@ def drift_router(
     def drift_of(model_name: ModelPath, scope: ScopeQuery = None) -> DriftReportBody:
         """Tell whether the model has drifted from its baseline, with what evidence, since when."""
         answering, drift = scopes.drift(scope)
-        return DriftReportBody.of(drift.report(known(model_name)), answering.name)
+        report = drift.report(known(model_name))
+        asked = answering.features
+        sight = None if asked is None else asked.report(model_name, report.window.end)
+        return DriftReportBody.of(report, answering.name, sight.features if sight else ())
 
     @router.get("/{model_name}/history")
     def history_of(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from service.api.feature_schemas import NO_FEATURES, FeatureDriftBody
 from service.api.monitoring_schemas import utc
 from service.api.scopes import ScopeBody, ScopeName, staleness
 from service.monitoring.calibration.detector import MIN_CLICKS
@@ -16,6 +17,7 @@ from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
 from service.monitoring.drift.report import Drift, DriftReport, DriftStatus, Effects, Severity
 from service.monitoring.drift.sample import DriftSample
+from service.monitoring.feature_drift.report import FeatureDrift
 from service.monitoring.statistics import MILLISECONDS
 
 
@@ -168,9 +170,16 @@ class DriftReportBody(ScopeBody):
     observations: Annotated[int, Field(description="Predictions in the window.")]
     window_start: datetime
     window_end: datetime
+    features: Annotated[
+        list[FeatureDriftBody],
+        Field(description="What the model is asked; never changes drift_detected nor status."),
+    ]
+    features_reason: Annotated[
+        str | None, Field(description="Why there are no features; else null.")
+    ]
 
     @classmethod
-    def of(cls, report: DriftReport, scope: ScopeName) -> Self:
+    def of(cls, report: DriftReport, scope: ScopeName, features: Sequence[FeatureDrift]) -> Self:
         """Map the core's value."""
         predictions, durations = report.counts.predictions, report.counts.durations
         return cls(
@@ -194,6 +203,8 @@ class DriftReportBody(ScopeBody):
             observations=report.observations,
             window_start=utc(report.window.start),
             window_end=utc(report.window.end),
+            features=[FeatureDriftBody.of(feature) for feature in features],
+            features_reason=None if features else NO_FEATURES,
             scope=scope,
             replicas_seen=report.window.instances,
             staleness_seconds=staleness(report.window.end),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from service.monitoring.monitor import Monitor
 from service.sources.calibration_watch import CalibrationWatch
 from service.sources.drift_watch import DriftWatch
+from service.sources.feature_watch import FeatureWatch
 from service.sources.history_source import HistorySource
 from service.sources.quality_watch import QualityWatch
 
@@ -41,6 +42,8 @@ class Scope:
     """None where drift is judged for the fleet."""
     calibration: CalibrationWatch | None
     """The same; drift tells of it."""
+    features: FeatureWatch | None
+    """The same."""
 
 
 class Scopes:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from service.monitoring.buckets import HOURS_PER_DAY, bucket_counts
 from service.monitoring.drift.wander import Wander
+from service.monitoring.feature_drift.distribution import FeatureDistribution
 
 BASELINE_FORMAT = 1
 
@@ -72,15 +73,6 @@ class HourlyDistribution:
         return math.sqrt(max(variance, 0.0))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureDistribution:
-    """How often each value of one bounded feature occurred in each hour of the UTC day."""
-
-    values: tuple[str, ...]
-    counts: NDArray[np.int64]
-    """Shape ``(24, len(values))``."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Baseline:
     """The reference of one model version."""
@@ -129,10 +121,7 @@ class Baseline:
                 "latency": _distribution_to_json(self.latency),
                 "prediction_wander": _wander_to_json(self.prediction_wander),
                 "latency_wander": _wander_to_json(self.latency_wander),
-                "features": {
-                    name: {"values": list(feature.values), "counts": feature.counts.tolist()}
-                    for name, feature in self.features.items()
-                },
+                "features": {name: feature.to_json() for name, feature in self.features.items()},
                 "source": self.source,
                 "window_start": self.window_start,
                 "window_end": self.window_end,
@@ -170,10 +159,7 @@ class Baseline:
                 prediction_wander=_wander_from_json(content.get("prediction_wander")),
                 latency_wander=_wander_from_json(content.get("latency_wander")),
                 features={
-                    name: FeatureDistribution(
-                        values=tuple(feature["values"]),
-                        counts=np.array(feature["counts"], dtype=np.int64),
-                    )
+                    name: FeatureDistribution.from_json(feature)
                     for name, feature in content["features"].items()
                 },
                 source=content["source"],

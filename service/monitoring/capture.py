@@ -8,14 +8,19 @@ from typing import Self
 
 import numpy as np
 
-from service.monitoring import catalogue
-from service.monitoring.baseline import Baseline, FeatureDistribution, HourlyDistribution
+from service.monitoring.baseline import Baseline, HourlyDistribution
 from service.monitoring.buckets import HOURS_PER_DAY
-from service.monitoring.counts import ModelCounts, counts_by_model, counts_of_version, of_version
+from service.monitoring.counts import (
+    ModelCounts,
+    counts_by_model,
+    counts_of_version,
+    feature_counts,
+    of_version,
+)
 from service.monitoring.drift.from_ticks import wanders
 from service.monitoring.drift.ticks import Ticks
+from service.monitoring.feature_drift.distribution import FeatureDistribution
 from service.monitoring.histogram import HistogramCounts
-from service.monitoring.snapshot import Series
 from service.monitoring.window import Window
 
 _SECONDS_PER_HOUR = 3600
@@ -29,9 +34,10 @@ class UnusableTrafficError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hour:
-    """What one version did within one hour of the day."""
+    """What one version did within one hour of one day."""
 
     hour: int
+    """Since the Unix epoch."""
     counts: ModelCounts
     feature_values: Mapping[tuple[str, str], float]
 
@@ -43,9 +49,9 @@ class _Hour:
             return None
         middle = (window.start + window.end) / 2
         return cls(
-            hour=int(middle // _SECONDS_PER_HOUR) % HOURS_PER_DAY,
+            hour=int(middle // _SECONDS_PER_HOUR),
             counts=counts,
-            feature_values=_feature_values(own),
+            feature_values=feature_counts(own),
         )
 
 
@@ -126,7 +132,8 @@ def _hourly(parts: Sequence[tuple[int, HistogramCounts]]) -> HourlyDistribution:
     bounds = parts[0][1].bounds
     counts = np.zeros((HOURS_PER_DAY, len(bounds)), dtype=np.int64)
     sums, squares = np.zeros(HOURS_PER_DAY), np.zeros(HOURS_PER_DAY)
-    for hour, histogram in parts:
+    for since_epoch, histogram in parts:
+        hour = since_epoch % HOURS_PER_DAY
         counts[hour] += np.diff(histogram.cumulative, prepend=0).round().astype(np.int64)
         sums[hour] += histogram.total
         squares[hour] += histogram.total_of_squares
@@ -134,26 +141,24 @@ def _hourly(parts: Sequence[tuple[int, HistogramCounts]]) -> HourlyDistribution:
     return HourlyDistribution(bounds=bounds[:-1], counts=counts, sums=sums, sums_of_squares=squares)
 
 
-def _feature_values(increases: Mapping[Series, float]) -> Mapping[tuple[str, str], float]:
-    return {
-        (labels["feature"], labels["value"]): value
-        for series, value in increases.items()
-        if series.name == catalogue.FEATURE_VALUES.name
-        for labels in (dict(series.labels),)
-    }
-
-
 def _features(hours: Sequence[_Hour]) -> Mapping[str, FeatureDistribution]:
     values: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for hour in hours:
         for feature, value in hour.feature_values:
             values[feature][value] = None
-    features: dict[str, FeatureDistribution] = {}
-    for feature, names in values.items():
-        counts = np.zeros((HOURS_PER_DAY, len(names)), dtype=np.int64)
-        for hour in hours:
-            counts[hour.hour] += [
-                round(hour.feature_values.get((feature, name), 0.0)) for name in names
-            ]
-        features[feature] = FeatureDistribution(values=tuple(names), counts=counts)
-    return features
+    places = np.array([hour.hour for hour in hours], dtype=np.int64)
+    return {
+        feature: FeatureDistribution.of(
+            feature,
+            tuple(names),
+            places,
+            np.array(
+                [
+                    [round(hour.feature_values.get((feature, name), 0.0)) for name in names]
+                    for hour in hours
+                ],
+                dtype=np.int64,
+            ),
+        )
+        for feature, names in values.items()
+    }

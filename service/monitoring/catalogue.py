@@ -427,6 +427,54 @@ QUALITY_BUCKET_CTR = Metric(
     meaning="Clicks by predictions of a bucket of the score, for the reliability curve.",
     merge=Merge.LATEST,
 )
+FEATURE_DRIFT_LOG_EVIDENCE = Metric(
+    name="ctr_feature_drift_log_evidence",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "feature"),
+    unit="nats",
+    meaning="Logarithm of the evidence that the mix of the feature's values has changed.",
+    merge=Merge.LATEST,
+)
+FEATURE_DRIFT_LOG_EVIDENCE_THRESHOLD = Metric(
+    name="ctr_feature_drift_log_evidence_threshold",
+    kind="gauge",
+    labels=(),
+    unit="nats",
+    meaning="Evidence of a feature that raises an alarm.",
+    merge=Merge.LATEST,
+)
+FEATURE_DRIFT_ACTIVE = Metric(
+    name="ctr_feature_drift_active",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "feature"),
+    unit="0 or 1",
+    meaning="Whether drift of the feature stands.",
+    merge=Merge.LATEST,
+)
+FEATURE_PSI = Metric(
+    name="ctr_feature_psi_ratio",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "feature"),
+    unit="nats",
+    meaning="Population stability index over the drift window, against the same hours.",
+    merge=Merge.LATEST,
+)
+FEATURE_UNSEEN = Metric(
+    name="ctr_feature_unseen_ratio",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "feature"),
+    unit="ratio",
+    meaning="Share of predictions over the drift window whose value training had not seen.",
+    merge=Merge.LATEST,
+)
+BASELINE_FEATURE_UNSEEN = Metric(
+    name="ctr_baseline_feature_unseen_ratio",
+    kind="gauge",
+    labels=(*MODEL_LABELS, "feature"),
+    unit="ratio",
+    meaning="The same in the active baseline, at the same hours.",
+    merge=Merge.LATEST,
+)
 SNAPSHOT_STORED = Metric(
     name="ctr_snapshot_stored_timestamp_seconds",
     kind="gauge",
@@ -560,6 +608,12 @@ CATALOGUE: tuple[Metric, ...] = (
     QUALITY_INTERVAL_HIGH,
     QUALITY_BUCKET_PREDICTION,
     QUALITY_BUCKET_CTR,
+    FEATURE_DRIFT_LOG_EVIDENCE,
+    FEATURE_DRIFT_LOG_EVIDENCE_THRESHOLD,
+    FEATURE_DRIFT_ACTIVE,
+    FEATURE_PSI,
+    FEATURE_UNSEEN,
+    BASELINE_FEATURE_UNSEEN,
     SNAPSHOT_STORED,
     BRIDGE_STATUS,
     BRIDGE_LAST_SUCCESS,

@@ -124,6 +124,16 @@ def of_version(
     }
 
 
+def feature_counts(increases: Mapping[Series, float]) -> Mapping[tuple[str, str], float]:
+    """Predictions by feature and value, of the series of one version of a model."""
+    return {
+        (labels["feature"], labels["value"]): value
+        for series, value in increases.items()
+        if series.name == catalogue.FEATURE_VALUES.name
+        for labels in (dict(series.labels),)
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extremes:
     """Shortest and longest request since the counters began, in seconds; None before the first."""

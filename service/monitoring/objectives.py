@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from service.monitoring.buckets import LATENCY_BOUNDS
 from service.monitoring.calibration.detector import MIN_CLICKS as CLICKS_NEEDED
 from service.monitoring.drift.budget import LOG_THRESHOLD
+from service.monitoring.feature_drift.budget import LOG_THRESHOLD as FEATURE_LOG_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,12 @@ DRIFT_EVIDENCE = Objective(
     unit="nats",
     meaning="Log evidence of a quantity from which it has drifted.",
 )
+FEATURE_DRIFT_EVIDENCE = Objective(
+    name="feature drift evidence",
+    limit=FEATURE_LOG_THRESHOLD,
+    unit="nats",
+    meaning="Log evidence of a feature from which it has drifted.",
+)
 CALIBRATION = Objective(
     name="calibration",
     limit=0.1,
@@ -145,6 +152,7 @@ OBJECTIVES = (
     MIN_REQUESTS,
     MIN_BAD_REQUESTS,
     DRIFT_EVIDENCE,
+    FEATURE_DRIFT_EVIDENCE,
     CALIBRATION,
     MIN_CLICKS,
     BRIDGE_SILENT,

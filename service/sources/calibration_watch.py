@@ -44,14 +44,10 @@ class CalibrationWatch:
         for model, version in self._baselines.models.items():
             self._advance(ModelVersion(model, version), now)
 
-    def report(self, model: str) -> CalibrationReport:
-        """Describe the calibration of a model as of its last cohort.
-
-        Raises:
-            KeyError: The model is not served.
-        """
-        detector = self._detector(ModelVersion(model, self._baselines.models[model]))
-        return report(detector, self._load(model, detector) or detector.start())
+    def report(self, served: ModelVersion) -> CalibrationReport:
+        """Describe the calibration of a model version as of its last cohort."""
+        detector = self._detector(served)
+        return report(detector, self._load(served.model, detector) or detector.start())
 
     def _advance(self, served: ModelVersion, now: float) -> None:
         detector = self._detector(served)

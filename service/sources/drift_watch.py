@@ -7,7 +7,7 @@ import numpy as np
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
-from service.monitoring.counts import ModelCounts, counts_of_version
+from service.monitoring.counts import ModelCounts, ModelVersion, counts_of_version
 from service.monitoring.drift.detector import DriftDetector
 from service.monitoring.drift.reference import Reference
 from service.monitoring.drift.report import DriftReport, report
@@ -143,7 +143,7 @@ class DriftWatch:
             thresholds=self._thresholds,
             calibration=None
             if self._calibration is None
-            else self._calibration.report(prepared.model),
+            else self._calibration.report(ModelVersion(prepared.model, prepared.version)),
         )
 
     def _load(self, prepared: _Prepared) -> DriftState | None:

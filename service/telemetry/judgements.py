@@ -1,6 +1,6 @@
 """What was concluded from the counters, shown to Prometheus and never read back as input."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from prometheus_client.utils import floatToGoString
 
@@ -11,6 +11,8 @@ from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
+from service.monitoring.feature_drift import budget as feature_budget
+from service.monitoring.feature_drift.report import FeatureDrift
 from service.monitoring.health import HealthLevel, HealthStatus
 from service.monitoring.quality.intervals import Interval
 from service.monitoring.quality.measures import Estimate, Measure, Quality, QualityStatus
@@ -73,6 +75,25 @@ class JudgementGauges:
         labels = {"model": model.model, "version": model.version}
         for metric, more, value in _gauges_of(quality):
             self._set(metric, {**labels, **more}, value)
+
+    def show_features(self, model: str, version: str, features: Sequence[FeatureDrift]) -> None:
+        """Show how far each feature has moved; what is not known stays absent or as it was."""
+        for found in features:
+            labels = {"model": model, "version": version, "feature": found.feature}
+            for metric, value in (
+                (catalogue.FEATURE_DRIFT_LOG_EVIDENCE, found.log_evidence),
+                (catalogue.FEATURE_PSI, found.psi),
+                (catalogue.FEATURE_UNSEEN, found.unseen_rate),
+                (catalogue.BASELINE_FEATURE_UNSEEN, found.baseline_unseen_rate),
+            ):
+                if value is not None:
+                    self._set(metric, labels, value)
+            if found.log_evidence is not None:
+                self._set(catalogue.FEATURE_DRIFT_ACTIVE, labels, float(found.drift_detected))
+        if features:
+            self._set(
+                catalogue.FEATURE_DRIFT_LOG_EVIDENCE_THRESHOLD, {}, feature_budget.LOG_THRESHOLD
+            )
 
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""

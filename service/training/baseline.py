@@ -6,8 +6,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from service.monitoring.baseline import Baseline, FeatureDistribution, HourlyDistribution
+from service.monitoring.baseline import Baseline, HourlyDistribution
 from service.monitoring.buckets import HOURS_PER_DAY, PREDICTION_BOUNDS
+from service.monitoring.feature_drift.distribution import FeatureDistribution
 from service.prediction.ad_request import AdRequest
 from service.prediction.features import UNSEEN, FeatureEncoder
 from service.training.click_log import ClickLog
@@ -34,9 +35,7 @@ def baseline_of(
     distribution = HourlyDistribution.of(predictions, hours, PREDICTION_BOUNDS)
     requests = validation.requests()
     features = {
-        name: FeatureDistribution(
-            values, _hourly_counts(hours, _indices(name, requests, judged, shipped), len(values))
-        )
+        name: _distribution(name, values, validation, _indices(name, requests, judged, shipped))
         for name, values in shipped.vocabularies.items()
     }
     return Baseline(
@@ -70,8 +69,22 @@ def _indices(
     return np.where(was_unseen, shipped.vocabularies[feature].index(UNSEEN), indices)
 
 
-def _hourly_counts(
-    hours: NDArray[np.int64], indices: NDArray[np.int64], size: int
+def _distribution(
+    feature: str, values: tuple[str, ...], log: ClickLog, indices: NDArray[np.int64]
+) -> FeatureDistribution:
+    if log.timestamp is None:
+        # Which day it was nobody knows: neither do days differ nor can a weekday be judged.
+        counts = _counts_of_hours(log.hour, indices, HOURS_PER_DAY, len(values))
+        return FeatureDistribution(values, counts)
+    hours, places = np.unique(
+        log.timestamp.astype("datetime64[h]").astype(np.int64), return_inverse=True
+    )
+    counts = _counts_of_hours(places, indices, len(hours), len(values))
+    return FeatureDistribution.of(feature, values, hours, counts)
+
+
+def _counts_of_hours(
+    places: NDArray[np.int64], indices: NDArray[np.int64], hours: int, size: int
 ) -> NDArray[np.int64]:
-    counts = np.bincount(hours * size + indices, minlength=HOURS_PER_DAY * size)
-    return counts.reshape(HOURS_PER_DAY, size)
+    counts = np.bincount(places * size + indices, minlength=hours * size)
+    return counts.reshape(hours, size)

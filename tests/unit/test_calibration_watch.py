@@ -117,7 +117,7 @@ def stored(state: State) -> CalibrationState:
 
 
 def told(state: State) -> CalibrationReport:
-    return watch(state).report("xgboost")
+    return watch(state).report(MODEL)
 
 
 def test_before_any_click_is_complete_nothing_is_said(state: State) -> None:
@@ -268,6 +268,6 @@ def test_a_state_that_cannot_be_used_is_begun_anew_from_now(
     fresh = watch(state) if content is not None else watch(state, zone=0.2)
     fresh.advance(ripe_at(31))
 
-    assert fresh.report("xgboost").shift is None
+    assert fresh.report(MODEL).shift is None
     assert stored(state).clicks == 0
     assert stored(state).end == START + 60 * 31 + ATTRIBUTION

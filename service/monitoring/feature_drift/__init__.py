@@ -1,0 +1,1 @@
+"""Have the inputs of a model moved? Shares of feature values against the baseline's."""
