@@ -1,5 +1,6 @@
 """A change of the version that is served: what the model did before, and after."""
 
+import math
 from collections.abc import Sequence
 
 from bridge.points import Numbers, common_numbers
@@ -36,7 +37,13 @@ def change_of_version(
     known = outbox.runs_of(run.model_name, RunKind.MONITORING)
     if any(r.model_version == run.model_version and r.day < run.day for r in known):
         return None
-    others = [r for r in known if r.model_version != run.model_version and r.day <= run.day]
+    # One that came in on the same day after this one did not make place for it.
+    others = [
+        r
+        for r in known
+        if r.model_version != run.model_version
+        and (r.day < run.day or (r.day == run.day and _began(outbox, r) < after[0].step))
+    ]
     if not others:
         return None
     # Versions are named by the time of training; of the same day the later one was replaced.
@@ -59,6 +66,11 @@ def change_of_version(
         end_ms=at,
     )
     return event, entry
+
+
+def _began(outbox: Outbox, run: TrackedRun) -> float:
+    windows = outbox.entries(run.key, EntryKind.WINDOW)
+    return windows[0].step if windows else math.inf
 
 
 def _means(windows: Sequence[Numbers]) -> Numbers:

@@ -101,3 +101,15 @@ def test_a_version_that_is_served_for_another_day_is_no_change(outbox: Outbox) -
     run = freeze(outbox, NEW, range(day, day + COMPARED_WINDOWS), latency_ms=10)
 
     assert change_of_version(outbox, NAMING, run, later(day + 11)) is None
+
+
+def test_going_back_on_the_same_day_is_not_told_as_a_change_to_the_version_of_the_morning(
+    outbox: Outbox,
+) -> None:
+    freeze(outbox, OLD, range(30), latency_ms=10)
+    new = freeze(outbox, NEW, range(30, 42), latency_ms=100)
+    assert change_of_version(outbox, NAMING, new, later(41)) is not None
+    # In the window of the rollback both have answered.
+    old = freeze(outbox, OLD, range(41, 55), latency_ms=10)
+
+    assert change_of_version(outbox, NAMING, old, later(54)) is None
