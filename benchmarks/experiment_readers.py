@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -11,48 +12,53 @@ from scipy import stats
 
 from service.monitoring.experiment.arms import Arm, ArmCounts
 from service.monitoring.experiment.comparison import Verdict
-from service.monitoring.experiment.report import LEVEL, MISMATCH_LEVEL, ExperimentStatus, report
+from service.monitoring.experiment.report import (
+    LEVEL,
+    MISMATCH_LEVEL,
+    ExperimentReport,
+    ExperimentStatus,
+)
 
-Reader = Callable[[Sequence[Arm]], bool]
-"""Whether something is announced at a look."""
+Reader = Callable[[Sequence[Arm], ExperimentReport], bool]
+"""Whether something is announced at a look, given our judgement of it."""
 
 _TWO_SIDED = NormalDist().inv_cdf(1 - LEVEL / 2)
 _WINNERS = {Verdict.BETTER, Verdict.WORSE}
 
 
-def declares(arms: Sequence[Arm]) -> bool:
+def declares(_: Sequence[Arm], ours: ExperimentReport) -> bool:
     """Ours: a challenger is better or worse."""
-    return any(one.verdict in _WINNERS for one in report("simulated", arms).comparisons)
+    return any(one.verdict in _WINNERS for one in ours.comparisons)
 
 
-def declares_lift(arms: Sequence[Arm]) -> bool:
+def declares_lift(_: Sequence[Arm], ours: ExperimentReport) -> bool:
     """Ours: a challenger is better."""
-    return any(one.verdict is Verdict.BETTER for one in report("simulated", arms).comparisons)
+    return any(one.verdict is Verdict.BETTER for one in ours.comparisons)
 
 
-def finds_mismatch(arms: Sequence[Arm]) -> bool:
+def finds_mismatch(_: Sequence[Arm], ours: ExperimentReport) -> bool:
     """Ours: the arms do not get the users that the weights promise."""
-    return report("simulated", arms).status is ExperimentStatus.MISMATCH
+    return ours.status is ExperimentStatus.MISMATCH
 
 
-def two_proportion_z(arms: Sequence[Arm]) -> bool:
+def two_proportion_z(arms: Sequence[Arm], _: ExperimentReport) -> bool:
     """Every challenger against the first, pooled, two-sided, each impression for itself."""
     return any(abs(_z(arms[0].counts, arm.counts)) > _TWO_SIDED for arm in arms[1:])
 
 
-def lift_by_z(arms: Sequence[Arm]) -> bool:
-    """As above, and the challenger is ahead."""
-    return _z(arms[0].counts, arms[-1].counts) > _TWO_SIDED
-
-
-def chi_square(arms: Sequence[Arm]) -> bool:
+def chi_square(arms: Sequence[Arm], _: ExperimentReport) -> bool:
     """Impressions against the weights, each impression for itself, at our level."""
     shown = np.array([arm.counts.impressions.sum() for arm in arms])
     weights = np.array([arm.weight for arm in arms])
     if not shown.sum():
         return False
     expected = shown.sum() * weights / weights.sum()
-    return bool(stats.chisquare(shown, expected).pvalue < MISMATCH_LEVEL)
+    return bool(((shown - expected) ** 2 / expected).sum() > _chi_square_limit(len(arms) - 1))
+
+
+@cache
+def _chi_square_limit(degrees: int) -> float:
+    return float(stats.chi2.isf(MISMATCH_LEVEL, degrees))
 
 
 def one_cell_each(arms: Sequence[Arm]) -> list[Arm]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.monitoring.cells import CELLS
+from service.monitoring.counts import ModelVersion
 from service.monitoring.experiment.arms import Arm, ArmCounts, Served
 
 _REFRACTORY = 20
@@ -57,8 +58,7 @@ def arms_of(
     """Name the arms a, b, c; counts have shape ``(arms, CELLS)``."""
     return [
         Arm(
-            model_name="abcdefgh"[index],
-            model_version="1",
+            model=ModelVersion("abcdefgh"[index], "1"),
             weight=weight,
             counts=ArmCounts(impressions=shown[index], clicks=clicked[index], served=Served()),
         )

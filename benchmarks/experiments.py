@@ -25,6 +25,7 @@ from benchmarks.experiment_readers import (
     two_proportion_z,
 )
 from benchmarks.experiment_worlds import Course, World, course
+from service.monitoring.experiment.report import report
 
 EQUALS = {
     "tail 1.1": World(tail=1.1),
@@ -59,10 +60,10 @@ def heard(
     """Let readers look at the same experiments."""
     ever, last = dict.fromkeys(readers, 0), dict.fromkeys(readers, 0)
     for one in _courses(world, runs, looks, seed):
-        views = list(one)
+        views = [(arms, report("simulated", arms)) for arms in one]
         for name, reader in readers.items():
-            last[name] += reader(views[-1])
-            ever[name] += any(reader(view) for view in reversed(views))
+            last[name] += reader(*views[-1])
+            ever[name] += any(reader(*view) for view in reversed(views))
     return {name: Heard(ever=ever[name], at_the_end=last[name]) for name in readers}
 
 
@@ -73,7 +74,11 @@ def counts_at_first(
     found = []
     for one in _courses(world, runs, looks, seed):
         totals = (one.clicks if clicks else one.impressions).sum(axis=(1, 2))
-        hits = (total for view, total in zip(one, totals, strict=True) if reader(view))
+        hits = (
+            total
+            for arms, total in zip(one, totals, strict=True)
+            if reader(arms, report("simulated", arms))
+        )
         found.append(float(next(hits, math.inf)))
     return found
 

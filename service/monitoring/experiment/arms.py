@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.monitoring.cells import CELLS
+from service.monitoring.counts import ModelVersion
 
 Floats = NDArray[np.float64]
 
@@ -94,8 +95,12 @@ class ArmCounts:
 class Arm:
     """A variant with what it was given."""
 
-    model_name: str
-    model_version: str
+    model: ModelVersion
     weight: float
     """Share of the users that it is meant to get, not necessarily out of 1; positive."""
     counts: ArmCounts
+
+    @property
+    def model_name(self) -> str:
+        """Name of the variant."""
+        return self.model.model
