@@ -13,12 +13,14 @@ from service import __version__
 from service.api.body_gate import BodyGate
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
+from service.api.experiment import experiment_router
 from service.api.feedback import feedback_router
 from service.api.mlflow import mlflow_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
 from service.api.predict import predict_router
 from service.monitoring.counts import ModelVersion
+from service.monitoring.experiment.state import Plan
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
@@ -103,7 +105,18 @@ def create_app(
         store=state.sampled_windows(settings.monitored_scope),
         worker=files.worker,
     )
-    parts = ScopeParts(settings=settings, state=state, baselines=baselines, holder=files.worker)
+    parts = ScopeParts(
+        settings=settings,
+        state=state,
+        baselines=baselines,
+        plan=Plan(
+            name=experiment.name,
+            key=experiment.key,
+            fingerprint=experiment.fingerprint,
+            weights={model: weight for model, weight in experiment.weights.items() if weight},
+        ),
+        holder=files.worker,
+    )
     scopes, jobs = parts.build(registry)
     tickers = [
         Ticker(job=job, gauges=gauges, baselines=baselines, sampling=sampling if i == 0 else None)
@@ -148,6 +161,7 @@ def create_app(
         )
     )
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
+    app.include_router(experiment_router(scopes))
     app.include_router(
         mlflow_router(
             statuses=BridgeStatuses(state.values, settings.monitored_scope),

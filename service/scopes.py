@@ -6,11 +6,14 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from service.api.scopes import Scope, ScopeName, Scopes
+from service.monitoring.experiment.state import Plan
 from service.monitoring.history import History, Tick
 from service.monitoring.monitor import Monitor
+from service.prediction.prediction_id import origin_of
 from service.settings import FLEET_SCOPE, Settings
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftWatch
+from service.sources.experiment_watch import ExperimentWatch
 from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
@@ -29,11 +32,18 @@ class ScopeParts:
     """Builds the scopes of one worker over the same state."""
 
     def __init__(
-        self, *, settings: Settings, state: State, baselines: ActiveBaselines, holder: str
+        self,
+        *,
+        settings: Settings,
+        state: State,
+        baselines: ActiveBaselines,
+        plan: Plan,
+        holder: str,
     ) -> None:
         self._settings = settings
         self._state = state
         self._baselines = baselines
+        self._plan = plan
         self._holder = holder
         self._api: PrometheusApi | None = None
 
@@ -43,7 +53,7 @@ class ScopeParts:
         history = self._state.history(settings.scope)
         source = local_source(registry, history)
         alone = settings.monitoring_source == "local"
-        instance = self._scope(ScopeName.INSTANCE, settings.scope, source, judges_drift=alone)
+        instance = self._scope(ScopeName.INSTANCE, settings.scope, source, judges=alone)
         job = self._job(
             instance,
             settings.scope,
@@ -65,7 +75,7 @@ class ScopeParts:
             ScopeName.FLEET,
             FLEET_SCOPE,
             HistorySource(fleet.read, everywhere),
-            judges_drift=True,
+            judges=True,
         )
         shared = self._job(
             scope,
@@ -82,9 +92,7 @@ class ScopeParts:
         if self._api is not None:
             self._api.close()
 
-    def _scope(
-        self, name: ScopeName, key: str, source: HistorySource, *, judges_drift: bool
-    ) -> Scope:
+    def _scope(self, name: ScopeName, key: str, source: HistorySource, *, judges: bool) -> Scope:
         settings, state = self._settings, self._state
         drift = DriftWatch(
             values=state.values,
@@ -95,17 +103,29 @@ class ScopeParts:
             materiality=settings.materiality,
             thresholds=settings.drift_thresholds,
         )
+        experiment = ExperimentWatch(
+            plan=self._plan,
+            values=state.values,
+            scope=key,
+            source=source,
+            clicks=state.clicks,
+            origin=origin_of(settings.instance) if name is ScopeName.INSTANCE else None,
+            baselines=self._baselines,
+            attribution_seconds=settings.attribution_window,
+            margin=settings.equivalence_margin,
+        )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(
             name=name,
             source=source,
-            drift=drift if judges_drift else None,
+            drift=drift if judges else None,
+            experiment=experiment if judges else None,
             monitor=Monitor(
                 source=source,
                 verdicts=StoredVerdicts(state.values, key),
                 policy=settings.health_policy,
                 health_window_seconds=settings.health_window,
-                drift=drift if judges_drift else None,
+                drift=drift if judges else None,
                 bridge=BridgeStatuses(state.values, key) if writes_history else None,
             ),
         )
@@ -124,6 +144,7 @@ class ScopeParts:
             collect=collect,
             monitor=scope.monitor if judges else None,
             drift=scope.drift,
+            experiment=scope.experiment,
             verdicts=StoredVerdicts(self._state.values, key),
             leases=self._state.leases,
             lease=f"ticker:{key}",

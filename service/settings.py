@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.monitoring.drift.window_test import DriftThresholds
+from service.monitoring.experiment.report import MARGIN
 from service.monitoring.health import HealthPolicy
 from service.monitoring.objectives import AVERAGE_LATENCY, ERROR_RATE, HEALTH_WINDOW, MIN_REQUESTS
 
@@ -89,6 +90,8 @@ class Settings(BaseModel):
     """z of the mean latency over the window from which it counts as an anomaly."""
     attribution_window: Annotated[int, Field(ge=1)] = 86_400
     """Seconds after a prediction in which its click counts."""
+    equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
+    """Share of the baseline's CTR within which two variants of an A/B test are equivalent."""
     monitoring_source: Literal["local", "prometheus"] = "local"
     """Whether this host's counters are monitored, or the fleet's through Prometheus."""
     prometheus_url: str | None = None

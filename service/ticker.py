@@ -14,12 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from service.monitoring.drift.ticks import TICK_SECONDS
+from service.monitoring.experiment.report import ExperimentReport
 from service.monitoring.history import Tick
 from service.monitoring.monitor import HealthReport, Monitor
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.errors import SourceUnavailableError
+from service.sources.experiment_watch import ExperimentWatch
 from service.sources.verdicts import StoredVerdicts
 from service.state.baselines import BaselineRevision
 from service.state.errors import StateError
@@ -41,6 +43,8 @@ class Judgement:
     """None where another scope is judged."""
     drift: Sequence[DriftSight]
     """Of every model, at a tick of drift detection; else empty."""
+    experiment: ExperimentReport | None
+    """At a whole minute of an experiment."""
     stored_at: float | None
     """When the newest snapshot was taken, in Unix seconds."""
 
@@ -63,6 +67,8 @@ class TickJob:
     """Judges health; None where another scope is judged."""
     drift: DriftWatch | None = None
     """Judges drift at every tick of its own."""
+    experiment: ExperimentWatch | None = None
+    """Judges the experiment every minute."""
     shared: bool = False
     """Whether those without the lease show what its holder concluded."""
     clock: Callable[[], float] = time.time
@@ -81,10 +87,13 @@ class TickJob:
         if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
             return self._shared() if self.shared else None
         sights: Sequence[DriftSight] = []
+        experiment: ExperimentReport | None = None
         ticks = self.collect(boundary)
         for row in ticks:
             if self.drift is not None and row.tick % TICK_SECONDS == 0:
                 sights = self.drift.advance(row.snapshot)
+            if self.experiment is not None:
+                experiment = self.experiment.advance(row.tick) or experiment
         if boundary % _SECONDS_PER_MINUTE == 0:
             self.housekeeping(self.clock())
         if not ticks:
@@ -93,12 +102,13 @@ class TickJob:
         report = None if self.monitor is None else self.monitor.health_at(newest)
         if report is not None:
             self.verdicts.remember(report.models)
-        return Judgement(health=report, drift=sights, stored_at=newest.at)
+        return Judgement(health=report, drift=sights, experiment=experiment, stored_at=newest.at)
 
     def _shared(self) -> Judgement:
         report = None if self.monitor is None else self.monitor.health()
         sights = [] if self.drift is None else self.drift.sights()
-        return Judgement(health=report, drift=sights, stored_at=None)
+        experiment = None if self.experiment is None else self.experiment.report()
+        return Judgement(health=report, drift=sights, experiment=experiment, stored_at=None)
 
     def stop(self) -> None:
         """Let another worker take over at once."""
@@ -185,6 +195,8 @@ class Ticker:
                 log_evidence=sight.log_evidence,
                 standing=[drift.kind for drift in sight.report.drifts],
             )
+        if judgement.experiment is not None:
+            self._gauges.show_experiment(judgement.experiment)
         for revision in active:
             self._gauges.show_baseline(revision.baseline)
         if judgement.stored_at is not None:

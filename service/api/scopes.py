@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from service.monitoring.monitor import Monitor
 from service.sources.drift_watch import DriftWatch
+from service.sources.experiment_watch import ExperimentWatch
 from service.sources.history_source import HistorySource
 
 
@@ -36,6 +37,8 @@ class Scope:
     monitor: Monitor
     drift: DriftWatch | None
     """None where drift is judged for the fleet."""
+    experiment: ExperimentWatch | None
+    """None where the experiment is judged for the fleet."""
 
 
 class Scopes:
@@ -67,6 +70,17 @@ class Scopes:
         if scope.drift is None:
             raise _refused("drift is judged for the fleet; ask for scope=fleet")
         return scope, scope.drift
+
+    def experiment(self, name: ScopeName | None) -> tuple[Scope, ExperimentWatch]:
+        """Give a scope and its experiment.
+
+        Raises:
+            RequestValidationError: It is not configured, or not judged there.
+        """
+        scope = self.of(name)
+        if scope.experiment is None:
+            raise _refused("the experiment is judged for the fleet; ask for scope=fleet")
+        return scope, scope.experiment
 
 
 class ScopeBody(BaseModel):

@@ -51,6 +51,8 @@ class ExperimentReport:
     """The answer."""
 
     name: str
+    key: str
+    """As its metrics are labelled; empty where there are none."""
     status: ExperimentStatus
     variants: Sequence[Variant]
     comparisons: Sequence[Comparison]
@@ -67,23 +69,26 @@ class ExperimentReport:
         return next(decided, self.comparisons[0] if self.comparisons else None)
 
 
-def report(name: str, arms: Sequence[Arm], *, margin: float = MARGIN) -> ExperimentReport:
+def report(
+    name: str, arms: Sequence[Arm], *, key: str = "", margin: float = MARGIN
+) -> ExperimentReport:
     """Judge an experiment by its counts.
 
     Args:
         name: Of the experiment.
-        arms: The variants of positive weight, the baseline first.
+        arms: The variants of positive weight, the baseline first; a single one is no experiment.
+        key: As its metrics are labelled.
         margin: Share of the baseline's CTR that is a difference without a meaning.
     """
-    variants = [_variant(arm) for arm in arms]
     if len(arms) <= 1:
         return ExperimentReport(
             name=name,
+            key=key,
             status=ExperimentStatus.NO_EXPERIMENT,
-            variants=variants,
+            variants=[],
             comparisons=[],
             sample_ratio=None,
-            summary="No experiment: one variant gets all users.",
+            summary="No experiment: one model gets all users.",
         )
     baseline, *challengers = arms
     level = LEVEL / len(challengers)
@@ -95,8 +100,9 @@ def report(name: str, arms: Sequence[Arm], *, margin: float = MARGIN) -> Experim
         comparisons = [_withheld(comparison) for comparison in comparisons]
     return ExperimentReport(
         name=name,
+        key=key,
         status=_status(comparisons, ratio),
-        variants=variants,
+        variants=[_variant(arm) for arm in arms],
         comparisons=comparisons,
         sample_ratio=ratio,
         summary=_summary(comparisons, ratio),

@@ -25,6 +25,11 @@ class Plan:
     weights: Mapping[str, float]
     """Positive, by model; the baseline first."""
 
+    @property
+    def compares(self) -> bool:
+        """Whether at least two variants get users."""
+        return len(self.weights) > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExperimentState:
