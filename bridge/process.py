@@ -29,6 +29,7 @@ from service.prediction.experiment import DEFAULT_FILE, Experiment
 from service.settings import Settings
 from service.state.bridge_statuses import BridgeStatuses
 from service.state.errors import StateError
+from service.state.experiments import StoredExperiment
 from service.state.store import State, open_state
 
 _FREEZE_SECONDS = 2.0
@@ -64,6 +65,8 @@ class Bridge:
             drift_samples=state.drift_samples(settings.monitored_scope),
             sampled_windows=state.sampled_windows(settings.monitored_scope),
             samples_per_window=settings.samples_per_window,
+            experiment=StoredExperiment(state.values, settings.monitored_scope),
+            equivalence_margin=settings.equivalence_margin,
             outbox=self._outbox,
             naming=RunNaming(
                 source=settings.monitored_scope,

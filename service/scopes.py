@@ -20,6 +20,7 @@ from service.sources.local import local_source, store_now
 from service.sources.prometheus_api import PrometheusApi
 from service.sources.verdicts import StoredVerdicts
 from service.state.bridge_statuses import BridgeStatuses
+from service.state.experiments import StoredExperiment
 from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import State
 from service.ticker import TickJob
@@ -105,8 +106,7 @@ class ScopeParts:
         )
         experiment = ExperimentWatch(
             plan=self._plan,
-            values=state.values,
-            scope=key,
+            stored=StoredExperiment(state.values, key),
             source=source,
             clicks=state.clicks,
             origin=origin_of(settings.instance) if name is ScopeName.INSTANCE else None,

@@ -5,7 +5,14 @@ import math
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-_JUDGED = ("ctr_health", "ctr_baseline", "ctr_bridge", "ctr_drift", "ctr_snapshot_stored")
+_JUDGED = (
+    "ctr_health",
+    "ctr_baseline",
+    "ctr_bridge",
+    "ctr_drift",
+    "ctr_experiment",
+    "ctr_snapshot_stored",
+)
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -13,6 +13,7 @@ class Runbook(StrEnum):
     LATENCY = "CtrLatencyBudgetBurn"
     DRIFT = "CtrDrift"
     CALIBRATION = "CtrCalibrationOff"
+    MISMATCH = "CtrSampleRatioMismatch"
     BRIDGE = "CtrBridgeBehind"
     EVALUATION = "CtrEvaluationStopped"
     TARGET = "CtrTargetDown"

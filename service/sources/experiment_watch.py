@@ -16,10 +16,8 @@ from service.monitoring.window import Window
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.history_source import HistorySource
 from service.state.clicks import Clicks
-from service.state.keyed import KeyedValues
+from service.state.experiments import StoredExperiment
 
-EXPERIMENT_KEY = "experiment"
-"""Under which the state is kept, in each scope."""
 _NOTHING = Window(start=0.0, end=0.0, increases={})
 
 
@@ -48,8 +46,7 @@ class ExperimentWatch:
 
     Args:
         plan: The experiment as it is configured.
-        values: Where the counts are kept.
-        scope: Whose.
+        stored: Where the counts are kept.
         source: The scope's windows.
         clicks: The clicks of all scopes.
         origin: The instance whose predictions the scope counts; None where it counts all.
@@ -62,8 +59,7 @@ class ExperimentWatch:
         self,
         *,
         plan: Plan,
-        values: KeyedValues,
-        scope: str,
+        stored: StoredExperiment,
         source: HistorySource,
         clicks: Clicks,
         origin: int | None,
@@ -72,8 +68,7 @@ class ExperimentWatch:
         margin: float,
     ) -> None:
         self._plan = plan
-        self._values = values
-        self._scope = scope
+        self._stored = stored
         self._source = source
         self._clicks = clicks
         self._origin = origin
@@ -98,7 +93,7 @@ class ExperimentWatch:
             mature = math.floor((at - self._attribution_seconds) / COHORT_SECONDS) * COHORT_SECONDS
             until = max(mature, state.until)
             state = state.advanced(self._growth(state, until), until=until, at=at)
-        self._values.save(self._scope, EXPERIMENT_KEY, state.to_json().encode())
+        self._stored.save(state)
         return self._report(state)
 
     def report(self) -> ExperimentReport | None:
@@ -156,12 +151,6 @@ class ExperimentWatch:
         return report(state.name, state.arms, key=state.key, margin=self._margin)
 
     def _load(self) -> ExperimentState | None:
-        content = self._values.load(self._scope, EXPERIMENT_KEY)
-        if content is None:
-            return None
-        try:
-            state = ExperimentState.from_json(content.decode())
-        except ValueError:
-            # Written by another version of the service: beginning afresh beats no experiment.
-            return None
-        return state if state.is_of(self._plan, self._baselines.models) else None
+        state = self._stored.load()
+        ours = state is not None and state.is_of(self._plan, self._baselines.models)
+        return state if ours else None

@@ -23,6 +23,12 @@ TARGETS = [
 ]
 WITHOUT_DATA = {
     catalogue.CLICKS.name: "needs a click",
+    catalogue.EXPERIMENT_CTR.name: "needs predictions whose attribution window is over",
+    catalogue.EXPERIMENT_DIFFERENCE.name: "needs clicks on those",
+    catalogue.EXPERIMENT_DIFFERENCE_LOWER.name: "needs clicks on those",
+    catalogue.EXPERIMENT_DIFFERENCE_UPPER.name: "needs clicks on those",
+    catalogue.EXPERIMENT_LOG_EVIDENCE.name: "needs clicks on those",
+    catalogue.EXPERIMENT_MISMATCH_LOG_EVIDENCE.name: "needs those",
     catalogue.BRIDGE_COMPLETENESS.name: "needs a day that is over",
     catalogue.BRIDGE_FAILURES.name: "needs a call that failed",
 }
@@ -73,7 +79,7 @@ def watched(
             send_traffic(service, rng)
             return prometheus_has(prometheus)
 
-        wait_until(has_everything, seconds=120, what="every metric is in Prometheus")
+        wait_until(has_everything, seconds=180, what="every metric is in Prometheus")
         yield Watched(prometheus, start, time.time())
 
 

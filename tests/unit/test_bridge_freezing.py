@@ -19,6 +19,7 @@ from service.monitoring.drift.sample import DriftSample
 from service.monitoring.health import HealthPolicy
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.tracking import EntryKind, TrackedRun
+from service.state.experiments import StoredExperiment
 from service.state.store import State, open_state
 
 MIDNIGHT = 20_500 * SECONDS_PER_DAY
@@ -40,6 +41,8 @@ class Bench:
             drift_samples=self.state.drift_samples(self.scope),
             sampled_windows=self.state.sampled_windows(self.scope),
             samples_per_window=100,
+            experiment=StoredExperiment(self.state.values, self.scope),
+            equivalence_margin=0.02,
             outbox=self.state.outbox(self.scope),
             naming=RunNaming(
                 source=self.scope, window_seconds=WINDOW, experiment="none", service_version="1"

@@ -18,6 +18,7 @@ from service.monitoring.snapshot import Series, Snapshot
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.experiment_watch import ExperimentWatch
 from service.sources.history_source import HistorySource
+from service.state.experiments import StoredExperiment
 from service.state.store import State, open_state
 
 HERE, ELSEWHERE = 4, 5
@@ -51,8 +52,7 @@ class World:
         """A new process: it knows what is stored, and nothing else."""
         return ExperimentWatch(
             plan=plan,
-            values=self.state.values,
-            scope="s",
+            stored=StoredExperiment(self.state.values, "s"),
             source=HistorySource(self.snapshot, self.state.history("s")),
             clicks=self.state.clicks,
             origin=HERE,
