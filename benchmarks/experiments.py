@@ -67,6 +67,16 @@ def heard(
     return {name: Heard(ever=ever[name], at_the_end=last[name]) for name in readers}
 
 
+def left_out(world: World, *, runs: int, looks: int, seed: int = 3) -> int:
+    """Count the experiments in which the interval ever leaves out the true difference."""
+    true = world.ctr * world.lift
+    count = 0
+    for one in _courses(world, runs, looks, seed):
+        intervals = (report("simulated", arms).comparisons[-1].interval for arms in one)
+        count += any(not low <= true <= high for low, high in filter(None, intervals))
+    return count
+
+
 def counts_at_first(
     reader: Reader, world: World, *, runs: int, looks: int, clicks: bool, seed: int = 2
 ) -> Sequence[float]:
@@ -129,6 +139,15 @@ def _print_equals(worlds: Iterable[str], runs: int, looks: int) -> None:
         )
 
 
+def _print_left_out(runs: int, looks: int) -> None:
+    print(f"\nA lift of 50 %: {runs} experiments, {looks} looks. The interval left it out:\n")
+    _line("world", "ever, in % of the experiments")
+    _line("---", "---")
+    for name in ("tail 1.1", "tail 1.5", "tail 3", "tail 1.5, 90:10", "tail 3, 90:10"):
+        count = left_out(replace(EQUALS[name], lift=0.5), runs=runs, looks=looks)
+        _line(name, f"{100 * count / runs:.1f}")
+
+
 def _print_delays(
     title: str, worlds: Mapping[str, World], reader: Reader, *, runs: int, clicks: bool
 ) -> None:
@@ -157,6 +176,7 @@ def main(arguments: Sequence[str]) -> None:
     runs = 2000 if parser.parse_args(arguments).long else 200
     _print_equals(EQUALS, runs, 100)
     _print_equals(("tail 1.1", "tail 1.5", "tail 1.5, 90:10"), runs // 10, 1000)
+    _print_left_out(runs // 4, 100)
     alike = World(tail=3.0, users=100_000, impressions=600_000, ctr=0.03, ctr_spread=0.0)
     unequal = replace(alike, ctr_spread=0.5)
     _print_delays(

@@ -35,11 +35,12 @@ class VariantBody(BaseModel):
     clicks: Annotated[int, Field(description="On those.")]
     ctr: float | None
     ctr_interval: Bounds
+    requests: Annotated[int, Field(description="To the version, whoever asked for it.")]
     calibration_ratio: Annotated[
         float | None,
         Field(description="Clicks per predicted click; of all predictions of the version."),
     ]
-    avg_latency_ms: Annotated[float | None, Field(description="Of all requests to the version.")]
+    avg_latency_ms: Annotated[float | None, Field(description="Of those requests.")]
     error_rate: Annotated[float | None, Field(description="Percent of those.")]
     immature_predictions: Annotated[
         int, Field(description="Later ones, whose clicks may still come in; not in the numbers.")
@@ -58,6 +59,7 @@ class VariantBody(BaseModel):
             clicks=round(variant.clicks),
             ctr=variant.ctr,
             ctr_interval=variant.ctr_interval,
+            requests=round(served.requests),
             calibration_ratio=served.calibration_ratio,
             avg_latency_ms=_scaled(served.mean_seconds, MILLISECONDS),
             error_rate=_scaled(served.error_ratio, PERCENT),

@@ -16,7 +16,7 @@ from benchmarks.experiment_readers import (
     two_proportion_z,
 )
 from benchmarks.experiment_worlds import World, arms_of, course
-from benchmarks.experiments import counts_at_first, heard
+from benchmarks.experiments import counts_at_first, heard, left_out
 from benchmarks.obd import obd_course
 from service.monitoring.cells import CELLS
 from service.monitoring.counts import ModelVersion
@@ -76,6 +76,12 @@ def test_a_better_challenger_is_declared_and_never_the_other() -> None:
     worse = judged(replace(world, lift=-0.2)).comparisons[0]
     assert worse.verdict is Verdict.WORSE
     assert worse.sentence.startswith("b is worse than a: its CTR differs by between -")
+
+
+def test_the_interval_keeps_the_true_difference_at_every_look() -> None:
+    world = World(tail=1.5, users=10_000, impressions=30_000, lift=0.5)
+
+    assert left_out(world, runs=40, looks=40) <= 2
 
 
 def test_equals_are_called_so_once_the_interval_is_narrow() -> None:
