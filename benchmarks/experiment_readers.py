@@ -86,8 +86,8 @@ def _floats(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 def _z(kept: ArmCounts, tried: ArmCounts) -> float:
     shown = np.array([kept.impressions.sum(), tried.impressions.sum()])
     clicked = np.array([kept.clicks.sum(), tried.clicks.sum()])
-    if not shown.all() or not clicked.any():
+    common = float(clicked.sum() / max(shown.sum(), 1.0))
+    if not shown.all() or not 0 < common < 1:
         return 0.0
-    common = float(clicked.sum() / shown.sum())
     spread = math.sqrt(common * (1 - common) * float((1 / shown).sum()))
     return float(clicked[1] / shown[1] - clicked[0] / shown[0]) / spread
