@@ -154,6 +154,17 @@ def test_without_impressions_or_clicks_nothing_is_a_number() -> None:
     assert clickless.comparisons[0].interval is None
 
 
+def test_a_baseline_without_clicks_can_be_beaten_and_words_say_what_the_verdict_says() -> None:
+    rng = np.random.default_rng(5)
+    clicks = np.stack([np.zeros(CELLS), rng.binomial(1000, 0.02, CELLS)])
+
+    said = report("test", arms_of((1.0, 1.0), np.full((2, CELLS), 1000.0), clicks)).comparisons[0]
+
+    assert said.verdict is Verdict.BETTER
+    assert said.sentence.startswith("b is better than a: its CTR differs by between +1.")
+    assert said.sentence.endswith("% of the impressions.")
+
+
 def test_one_variant_is_no_experiment() -> None:
     only = Arm(model=ModelVersion("a", "1"), weight=1.0, counts=ArmCounts.nothing())
 

@@ -86,14 +86,16 @@ def _sentence(baseline: Arm, challenger: Arm, verdict: Verdict, interval: Interv
     unseen = [arm.model_name for arm in (baseline, challenger) if arm.counts.ctr is None]
     if unseen:
         return f"Undecided: no impressions of {' and '.join(unseen)} yet."
-    if interval is None or not ctr:
+    if interval is None:
         return (
             f"Undecided: too few clicks, or too few users behind them, to compare "
             f"{challenger.model_name} with {baseline.model_name}."
         )
-    low, high = interval.low / ctr, interval.high / ctr
-    # Beyond what a CTR can be, a bound says nothing.
-    bounds = f"between {max(low, -1.0):+.1%} and {high:+.1%} of {baseline.model_name}'s"
+    bounds = f"between {interval.low:+.2%} and {interval.high:+.2%} of the impressions"
+    if ctr:
+        # Beyond what a CTR can be, a bound says nothing.
+        low, high = max(interval.low / ctr, -1.0), interval.high / ctr
+        bounds = f"between {low:+.1%} and {high:+.1%} of {baseline.model_name}'s"
     pair = f"{challenger.model_name} and {baseline.model_name}"
     match verdict:
         case Verdict.UNDECIDED:

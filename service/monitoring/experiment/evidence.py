@@ -8,8 +8,9 @@ One look: with two arms of equal share the terms are symmetric about zero whatev
 ``P(|S| >= q sqrt(V)) <= 2 exp(-q^2 / 2)`` holds exactly, with ``V`` the sum of their squares.
 With unequal shares they are not, and giants that all happen to be in the larger arm would make
 ``V`` too small. So ``V`` is then held up by the variance that the totals of both arms predict: for
-``V / 3 + 2 <V> / 3``, with ``<V>`` the true variance, the same bound holds for any distribution;
-it is estimated here, from cells to which users are hashed independently of the arm.
+``V / 3 + 2 <V> / 3``, with ``<V>`` the true variance, the same bound holds for any distribution
+(as ``exp(x - x^2 / 6) <= 1 + x + x^2 / 3``); it is estimated here, from cells to which users are
+hashed independently of the arm.
 
 Any number of looks: the normal-mixture boundary. It is exact for a Brownian motion in the time
 ``V``. A user stays in an arm, so what comes later is not negatively correlated with what came
@@ -18,7 +19,7 @@ often. What is left open: that sums over cells are near enough Gaussian over tim
 click less for having clicked before. `benchmarks/experiments.py` measures it.
 
 Sources: Efron, "Student's t-test under symmetry conditions" (1969); Delyon, "Exponential
-inequalities for sums of weakly dependent variables" (2009), theorem 4; Robbins, "Statistical
+inequalities for sums of weakly dependent variables" (2009); Robbins, "Statistical
 methods related to the law of the iterated logarithm" (1970).
 """
 
