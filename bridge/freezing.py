@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.changes import change_of_version
+from bridge.experiment_points import experiment_numbers
 from bridge.points import (
     Numbers,
     common_numbers,
@@ -17,6 +18,7 @@ from bridge.runs import RunNaming, day_end_ms
 from bridge.slot_reader import SlotContent, SlotReader
 from bridge.windows import SECONDS_PER_DAY, Slot, slots_between, slots_of_day
 from service.monitoring.counts import ModelVersion
+from service.monitoring.experiment.report import ExperimentReport, report
 from service.monitoring.health import HealthPolicy, HealthStatus, judge
 from service.monitoring.history import History
 from service.monitoring.quality.measures import Quality
@@ -24,6 +26,7 @@ from service.monitoring.sampled import SampledWindow, merged
 from service.monitoring.tracking import Entry, EntryKind, RunKind, TrackedRun
 from service.sources.quality_watch import QualityWatch
 from service.state.drift_samples import StoredDriftSamples
+from service.state.experiments import StoredExperiment
 from service.state.outbox import Outbox
 from service.state.sampled_windows import StoredSampledWindows
 
@@ -38,6 +41,8 @@ class Freezer:
     drift_samples: StoredDriftSamples
     sampled_windows: StoredSampledWindows
     quality: QualityWatch
+    experiment: StoredExperiment
+    equivalence_margin: float
     outbox: Outbox
     naming: RunNaming
     health_policy: HealthPolicy
@@ -74,12 +79,15 @@ class Freezer:
         if content is not None:
             health = self._health(reader, content)
             sampled = self.sampled_windows.of_window(slot.start)
+            experiment = self._experiment(slot)
             for key in content.by_version:
                 run = self.naming.of_day(key.model, key.version, slot)
                 sample = (
                     merged(sampled[key], most=self.samples_per_window) if key in sampled else None
                 )
                 numbers = self._numbers(slot, content, run, health[key.model], sample)
+                if experiment is not None:
+                    numbers = {**numbers, **experiment_numbers(experiment, key)}
                 runs.append(run)
                 entries.append(
                     Entry(
@@ -146,6 +154,17 @@ class Freezer:
             return None
         quality = self.quality.quality(model, slot.end)
         return quality if quality.predictions else None
+
+    def _experiment(self, slot: Slot) -> ExperimentReport | None:
+        """Judge what was counted about the end of a slot.
+
+        Only the newest counts are kept. A slot that is frozen late is told nothing, rather than
+        what was known at another time.
+        """
+        state = self.experiment.load()
+        if state is None or not slot.start < state.at < slot.end + slot.seconds:
+            return None
+        return report(state.name, state.arms, margin=self.equivalence_margin)
 
     def _health(self, reader: SlotReader, content: SlotContent) -> Mapping[str, HealthStatus]:
         counts_by_model = reader.model_counts(content, self.health_window_seconds)

@@ -33,6 +33,7 @@ from service.sources.quality_watch import QualityWatch
 from service.sources.stored_windows import StoredWindows
 from service.state.bridge_statuses import BridgeStatuses
 from service.state.errors import StateError
+from service.state.experiments import StoredExperiment
 from service.state.store import State, open_state
 
 _FREEZE_SECONDS = 2.0
@@ -81,6 +82,8 @@ class Bridge:
                 min_predictions=settings.min_predictions,
             ),
             samples_per_window=settings.samples_per_window,
+            experiment=StoredExperiment(state.values, settings.monitored_scope),
+            equivalence_margin=settings.equivalence_margin,
             outbox=self._outbox,
             naming=RunNaming(
                 source=settings.monitored_scope,

@@ -13,6 +13,7 @@ from service import __version__
 from service.api.body_gate import BodyGate
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
+from service.api.experiment import experiment_router
 from service.api.feedback import feedback_router
 from service.api.mlflow import mlflow_router
 from service.api.models import models_router
@@ -93,7 +94,13 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
         store=state.sampled_windows(settings.monitored_scope),
         worker=files.worker,
     )
-    parts = ScopeParts(settings=settings, state=state, baselines=baselines, holder=files.worker)
+    parts = ScopeParts(
+        settings=settings,
+        state=state,
+        baselines=baselines,
+        plan=lambda: serving.release.plan,
+        holder=files.worker,
+    )
     scopes, jobs = parts.build(registry)
     tickers = [
         Ticker(job=job, gauges=gauges, baselines=baselines, sampling=sampling if i == 0 else None)
@@ -156,6 +163,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
         )
     )
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
+    app.include_router(experiment_router(scopes))
     app.include_router(
         quality_router(scopes, baselines, longest_seconds=settings.longest_quality_window)
     )

@@ -1,21 +1,21 @@
 """Composes what monitors this instance and, with Prometheus as the source, the fleet."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from service.api.scopes import Scope, ScopeName, Scopes
-from service.monitoring.counts import ModelVersion
+from service.monitoring.experiment.state import Plan
 from service.monitoring.history import History, Tick
 from service.monitoring.monitor import Monitor
-from service.monitoring.quality.measures import Quality
 from service.prediction.prediction_id import origin_of
 from service.settings import FLEET_SCOPE, Settings
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.calibration_watch import CalibrationWatch
 from service.sources.cohorts import Cohorts
 from service.sources.drift_watch import DriftWatch
+from service.sources.experiment_watch import ExperimentWatch
 from service.sources.feature_watch import FeatureWatch
 from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
@@ -23,7 +23,9 @@ from service.sources.local import local_source, store_now
 from service.sources.prometheus_api import PrometheusApi
 from service.sources.quality_watch import QualityWatch
 from service.sources.verdicts import StoredVerdicts
+from service.sources.watches import Watches
 from service.state.bridge_statuses import BridgeStatuses
+from service.state.experiments import StoredExperiment
 from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import State
 from service.ticker import TickJob
@@ -36,11 +38,18 @@ class ScopeParts:
     """Builds the scopes of one worker over the same state."""
 
     def __init__(
-        self, *, settings: Settings, state: State, baselines: ActiveBaselines, holder: str
+        self,
+        *,
+        settings: Settings,
+        state: State,
+        baselines: ActiveBaselines,
+        plan: Callable[[], Plan],
+        holder: str,
     ) -> None:
         self._settings = settings
         self._state = state
         self._baselines = baselines
+        self._plan = plan
         self._holder = holder
         self._api: PrometheusApi | None = None
 
@@ -50,7 +59,7 @@ class ScopeParts:
         history = self._state.history(settings.scope)
         source = local_source(registry, history)
         alone = settings.monitoring_source == "local"
-        instance = self._scope(ScopeName.INSTANCE, settings.scope, source, judges_drift=alone)
+        instance = self._scope(ScopeName.INSTANCE, settings.scope, source, judges=alone)
         job = self._job(
             instance,
             settings.scope,
@@ -72,7 +81,7 @@ class ScopeParts:
             ScopeName.FLEET,
             FLEET_SCOPE,
             HistorySource(fleet.read, everywhere),
-            judges_drift=True,
+            judges=True,
         )
         shared = self._job(
             scope,
@@ -89,14 +98,13 @@ class ScopeParts:
         if self._api is not None:
             self._api.close()
 
-    def _scope(
-        self, name: ScopeName, key: str, source: HistorySource, *, judges_drift: bool
-    ) -> Scope:
+    def _scope(self, name: ScopeName, key: str, source: HistorySource, *, judges: bool) -> Scope:
         settings, state = self._settings, self._state
+        origin = origin_of(settings.instance) if name is ScopeName.INSTANCE else None
         cohorts = Cohorts(
             source=source,
             clicks=state.clicks,
-            origin=origin_of(settings.instance) if name is ScopeName.INSTANCE else None,
+            origin=origin,
             attribution_seconds=settings.attribution_window,
         )
         calibration = CalibrationWatch(
@@ -117,12 +125,7 @@ class ScopeParts:
             calibration=calibration,
         )
         quality = QualityWatch(
-            Cohorts(
-                source=source,
-                clicks=state.clicks,
-                origin=origin_of(settings.instance) if name is ScopeName.INSTANCE else None,
-                attribution_seconds=settings.attribution_window,
-            ),
+            cohorts,
             window_seconds=settings.quality_window,
             attribution_seconds=settings.attribution_window,
             min_predictions=settings.min_predictions,
@@ -135,20 +138,35 @@ class ScopeParts:
             window_seconds=settings.drift_window,
             min_predictions=settings.min_predictions,
         )
+        experiment = ExperimentWatch(
+            plan=self._plan,
+            stored=StoredExperiment(state.values, key),
+            source=source,
+            clicks=state.clicks,
+            origin=origin,
+            attribution_seconds=settings.attribution_window,
+            margin=settings.equivalence_margin,
+        )
+        watches = Watches(
+            drift=drift,
+            calibration=calibration,
+            features=features,
+            quality=quality,
+            experiment=experiment,
+            baselines=self._baselines,
+        )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(
             name=name,
             source=source,
             quality=quality,
-            drift=drift if judges_drift else None,
-            calibration=calibration if judges_drift else None,
-            features=features if judges_drift else None,
+            watches=watches if judges else None,
             monitor=Monitor(
                 source=source,
                 verdicts=StoredVerdicts(state.values, key),
                 policy=settings.health_policy,
                 health_window_seconds=settings.health_window,
-                drift=drift if judges_drift else None,
+                drift=drift if judges else None,
                 bridge=BridgeStatuses(state.values, key) if writes_history else None,
             ),
         )
@@ -166,10 +184,7 @@ class ScopeParts:
         return TickJob(
             collect=collect,
             monitor=scope.monitor if judges else None,
-            drift=scope.drift,
-            calibration=scope.calibration,
-            quality=partial(self._quality_of_served, scope.quality) if judges else None,
-            features=scope.features,
+            watches=scope.watches,
             verdicts=StoredVerdicts(self._state.values, key),
             leases=self._state.leases,
             lease=f"ticker:{key}",
@@ -178,10 +193,6 @@ class ScopeParts:
             housekeeping=partial(self._keep_house, key, self._state.history(key)),
             shared=shared,
         )
-
-    def _quality_of_served(self, watch: QualityWatch, now: float) -> Mapping[ModelVersion, Quality]:
-        served = (ModelVersion(*model) for model in self._baselines.models.items())
-        return {model: watch.quality(model, now) for model in served}
 
     def _keep_house(self, key: str, history: History, now: float) -> None:
         kept = self._settings.history

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.monitoring.drift.window_test import DriftThresholds
+from service.monitoring.experiment.report import MARGIN
 from service.monitoring.health import HealthPolicy
 from service.monitoring.objectives import (
     AVERAGE_LATENCY,
@@ -97,6 +98,8 @@ class Settings(BaseModel):
     """Seconds after a prediction in which its click counts."""
     calibration_zone: Annotated[float, Field(ge=0, lt=1)] = CALIBRATION.limit
     """Share by which clicks may be more or fewer than predicted without being drift."""
+    equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
+    """Share of the baseline's CTR within which two variants of an A/B test are equivalent."""
     monitoring_source: Literal["local", "prometheus"] = "local"
     """Whether this host's counters are monitored, or the fleet's through Prometheus."""
     prometheus_url: str | None = None

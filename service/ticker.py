@@ -8,23 +8,19 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
-from service.monitoring.counts import ModelVersion
-from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.history import Tick
 from service.monitoring.monitor import HealthReport, Monitor
-from service.monitoring.quality.measures import Quality
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
-from service.sources.calibration_watch import CalibrationWatch
-from service.sources.drift_watch import DriftSight, DriftWatch
 from service.sources.errors import SourceUnavailableError
-from service.sources.feature_watch import FeatureSight, FeatureWatch
 from service.sources.verdicts import StoredVerdicts
+from service.sources.watches import Sights
 from service.state.baselines import BaselineRevision
 from service.state.errors import StateError
 from service.state.leases import Leases
@@ -37,18 +33,23 @@ _SECONDS_PER_MINUTE = 60
 _LOGGER = logging.getLogger(__name__)
 
 
+class Judges(Protocol):
+    """Everything that is judged besides health."""
+
+    def advance(self, row: Tick) -> Sights:
+        """Fold in what is new at a tick."""
+
+    def sights(self, boundary: float) -> Sights:
+        """Say what was concluded last, whoever did the work."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What one tick concluded."""
 
     health: HealthReport | None
     """None where another scope is judged."""
-    drift: Sequence[DriftSight]
-    """Of every model, at a tick of drift detection; else empty."""
-    quality: Mapping[ModelVersion, Quality]
-    """Of every model, once a minute; else empty."""
-    features: Sequence[FeatureSight]
-    """The same of what the models are asked."""
+    sights: Sights
     stored_at: float | None
     """When the newest snapshot was taken, in Unix seconds."""
 
@@ -69,14 +70,8 @@ class TickJob:
     """Drops what no window needs any more; told the present in Unix seconds, once a minute."""
     monitor: Monitor | None
     """Judges health; None where another scope is judged."""
-    drift: DriftWatch | None = None
-    """Judges drift at every tick of its own."""
-    calibration: CalibrationWatch | None = None
-    """Holds clicks against predictions once a minute, before drift tells of it."""
-    quality: Callable[[float], Mapping[ModelVersion, Quality]] | None = None
-    """Judges the quality of every model as of a boundary, in Unix seconds."""
-    features: FeatureWatch | None = None
-    """Judges drift of what the models are asked, at the same ticks."""
+    watches: Judges | None = None
+    """Judges everything else; None where another scope is judged."""
     shared: bool = False
     """Whether those without the lease show what its holder concluded."""
     clock: Callable[[], float] = time.time
@@ -94,18 +89,9 @@ class TickJob:
         ttl = LEASE_TICKS * self.interval_seconds
         if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
             return self._shared(boundary) if self.shared else None
-        sights: Sequence[DriftSight] = []
-        features: Sequence[FeatureSight] = []
         ticks = self.collect(boundary)
-        for row in ticks:
-            if self.calibration is not None and row.tick % _SECONDS_PER_MINUTE == 0:
-                self.calibration.advance(row.snapshot.at)
-            if row.tick % TICK_SECONDS:
-                continue
-            if self.drift is not None:
-                sights = self.drift.advance(row.snapshot)
-            if self.features is not None:
-                features = self.features.advance(row.snapshot)
+        # Of several that are made up for the last one is shown.
+        seen = [Sights() if self.watches is None else self.watches.advance(row) for row in ticks]
         if boundary % _SECONDS_PER_MINUTE == 0:
             self.housekeeping(self.clock())
         if not ticks:
@@ -114,30 +100,14 @@ class TickJob:
         report = None if self.monitor is None else self.monitor.health_at(newest)
         if report is not None:
             self.verdicts.remember(report.models)
-        return Judgement(
-            health=report,
-            drift=sights,
-            features=features,
-            quality=self._quality(boundary),
-            stored_at=newest.at,
-        )
+        return Judgement(health=report, sights=seen[-1], stored_at=newest.at)
 
     def _shared(self, boundary: float) -> Judgement:
-        report = None if self.monitor is None else self.monitor.health()
-        sights = [] if self.drift is None else self.drift.sights()
-        features = [] if self.features is None else self.features.sights(self.clock())
         return Judgement(
-            health=report,
-            drift=sights,
-            features=features,
-            quality=self._quality(boundary),
+            health=None if self.monitor is None else self.monitor.health(),
+            sights=Sights() if self.watches is None else self.watches.sights(boundary),
             stored_at=None,
         )
-
-    def _quality(self, boundary: float) -> Mapping[ModelVersion, Quality]:
-        if self.quality is None or boundary % _SECONDS_PER_MINUTE:
-            return {}
-        return self.quality(boundary)
 
     def stop(self) -> None:
         """Let another worker take over at once."""
@@ -217,19 +187,24 @@ class Ticker:
                 self._gauges.show_health(model.model_name, model.status)
             if health.bridge is not None:
                 self._gauges.show_bridge(health.bridge)
-        for sight in judgement.drift:
+        self._show_sights(judgement.sights)
+        for revision in active:
+            self._gauges.show_baseline(revision.baseline)
+        if judgement.stored_at is not None:
+            self._gauges.show_snapshot_stored(judgement.stored_at)
+        self._gauges.flush()
+
+    def _show_sights(self, sights: Sights) -> None:
+        for sight in sights.drift:
             self._gauges.show_drift(
                 sight.report.model_name,
                 sight.version,
                 log_evidence=sight.log_evidence,
                 standing=[drift.kind for drift in sight.report.drifts],
             )
-        for version, quality in judgement.quality.items():
+        for version, quality in sights.quality.items():
             self._gauges.show_quality(version, quality)
-        for asked in judgement.features:
+        for asked in sights.features:
             self._gauges.show_features(asked.model, asked.version, asked.features)
-        for revision in active:
-            self._gauges.show_baseline(revision.baseline)
-        if judgement.stored_at is not None:
-            self._gauges.show_snapshot_stored(judgement.stored_at)
-        self._gauges.flush()
+        if sights.experiment is not None:
+            self._gauges.show_experiment(sights.experiment)

@@ -10,6 +10,7 @@ _JUDGED = (
     "ctr_baseline",
     "ctr_bridge",
     "ctr_drift",
+    "ctr_experiment",
     "ctr_feature_drift",
     "ctr_feature_psi",
     "ctr_feature_unseen",

@@ -8,6 +8,7 @@ from deploy.alerting.rules import Alert, Group, Record, Severity
 from deploy.alerting.selectors import JOB, named, series
 from service.monitoring import catalogue
 from service.monitoring.drift.kind import DriftKind
+from service.monitoring.experiment.report import MISMATCH_LEVEL
 from service.monitoring.health import HealthLevel
 from service.monitoring.objectives import (
     AVERAGE_LATENCY,
@@ -112,6 +113,27 @@ def _evidence(quantity: str, matching: str) -> Record:
             f"  ln(sum by (job, instance, model, version) (exp({channels})))\n"
             ")"
         ),
+    )
+
+
+def experiment_group() -> Group:
+    """Whether the A/B test can be believed."""
+    return Group(
+        name="ctr_experiment",
+        rules=[
+            Alert(
+                name="CtrSampleRatioMismatch",
+                severity=Severity.TICKET,
+                # It stands from one minute to the next by itself: a hold would only delay it.
+                expr=(f"max by (job, experiment) ({series(catalogue.EXPERIMENT_MISMATCH)}) == 1"),
+                summary="The A/B test {{ $labels.experiment }} compares different users",
+                description=(
+                    "The variants of {{ $labels.experiment }} do not get the users that their "
+                    "weights promise: {{ $value }} (0 or 1). No verdict is given meanwhile. Of "
+                    f"sound experiments at most {100 * MISMATCH_LEVEL:g} % ever say so."
+                ),
+            ),
+        ],
     )
 
 
@@ -241,4 +263,10 @@ def monitoring_group(pace: Pace) -> Group:
 
 def condition_groups(pace: Pace) -> Sequence[Group]:
     """Give everything that is not a burn rate."""
-    return [model_group(pace), quality_group(), bridge_group(pace), monitoring_group(pace)]
+    return [
+        model_group(pace),
+        experiment_group(),
+        quality_group(),
+        bridge_group(pace),
+        monitoring_group(pace),
+    ]

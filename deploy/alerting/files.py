@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from deploy.alerting.burn_rate import INDICATORS, burn_groups
 from deploy.alerting.conditions import (
     bridge_group,
+    experiment_group,
     model_group,
     monitoring_group,
     quality_group,
@@ -26,7 +27,7 @@ def rule_groups(pace: Pace) -> Mapping[str, Sequence[Group]]:
     """Give the groups of each rule file, by its name."""
     return {
         **{f"{indicator.level.name}.yml": burn_groups(indicator, pace) for indicator in INDICATORS},
-        "models.yml": [model_group(pace)],
+        "models.yml": [model_group(pace), experiment_group()],
         "quality.yml": [quality_group()],
         "bridge.yml": [bridge_group(pace)],
         "monitoring.yml": [monitoring_group(pace)],

@@ -3,6 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.dashboards import limits, quality, variables
+from deploy.dashboards.experiment import experiment
 from deploy.dashboards.frame import Section, dashboard
 from deploy.dashboards.links import Runbook
 from deploy.dashboards.panels import (
@@ -33,7 +34,14 @@ def comparison() -> Dashboard:
         "CTR / A/B comparison",
         "The models of an A/B test side by side.",
         variables.models(),
-        sections=[_period(), _traffic(), _latency(), _predictions(), _outcome()],
+        sections=[
+            _period(),
+            experiment(_MODELS),
+            _traffic(),
+            _latency(),
+            _predictions(),
+            _outcome(),
+        ],
     )
 
 
@@ -45,7 +53,7 @@ def _period() -> Section:
             side_by_side(
                 "Models side by side",
                 "Figures of the whole period shown. All requests count, those that name a model "
-                "too: what an experiment concludes is answered by GET /monitoring/experiment.",
+                "too: what the experiment concludes is in the row below.",
                 Column("Requests", _PERIOD.increase(catalogue.REQUESTS), "locale", decimals=0),
                 Column(
                     "Share",

@@ -14,6 +14,7 @@ class Runbook(StrEnum):
     DRIFT = "CtrDrift"
     FEATURES = "CtrFeatureDrift"
     CALIBRATION = "CtrCalibrationOff"
+    MISMATCH = "CtrSampleRatioMismatch"
     BRIDGE = "CtrBridgeBehind"
     EVALUATION = "CtrEvaluationStopped"
     TARGET = "CtrTargetDown"

@@ -36,11 +36,10 @@ def drift_router(
     @router.get("/{model_name}")
     def drift_of(model_name: ModelPath, scope: ScopeQuery = None) -> DriftReportBody:
         """Tell whether the model has drifted from its baseline, with what evidence, since when."""
-        answering, drift = scopes.drift(scope)
-        report = drift.report(known(model_name))
-        asked = answering.features
-        sight = None if asked is None else asked.report(model_name, report.window.end)
-        return DriftReportBody.of(report, answering.name, sight.features if sight else ())
+        answering, watches = scopes.judged(scope)
+        report = watches.drift.report(known(model_name))
+        asked = watches.features.report(model_name, report.window.end)
+        return DriftReportBody.of(report, answering.name, asked.features)
 
     @router.get("/{model_name}/history")
     def history_of(
@@ -54,9 +53,9 @@ def drift_router(
         scope: ScopeQuery = None,
     ) -> DriftHistoryBody:
         """Give evidence and effect sizes over time."""
-        _, drift = scopes.drift(scope)
+        _, watches = scopes.judged(scope)
         seconds = window_of(window, longest_seconds=history_seconds)
-        samples = drift.samples(known(model_name), seconds)
+        samples = watches.drift.samples(known(model_name), seconds)
         return DriftHistoryBody.of(model_name, thinned(samples, points))
 
     return router

@@ -10,11 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 
 from service.monitoring.monitor import Monitor
-from service.sources.calibration_watch import CalibrationWatch
-from service.sources.drift_watch import DriftWatch
-from service.sources.feature_watch import FeatureWatch
 from service.sources.history_source import HistorySource
 from service.sources.quality_watch import QualityWatch
+from service.sources.watches import Watches
 
 
 class ScopeName(StrEnum):
@@ -38,12 +36,8 @@ class Scope:
     source: HistorySource
     monitor: Monitor
     quality: QualityWatch
-    drift: DriftWatch | None
-    """None where drift is judged for the fleet."""
-    calibration: CalibrationWatch | None
-    """The same; drift tells of it."""
-    features: FeatureWatch | None
-    """The same."""
+    watches: Watches | None
+    """None where drift, features and the experiment are judged for the fleet."""
 
 
 class Scopes:
@@ -65,16 +59,16 @@ class Scopes:
             raise _refused("there is no fleet here; set CTR_MONITORING_SOURCE=prometheus")
         return self._scopes[name]
 
-    def drift(self, name: ScopeName | None) -> tuple[Scope, DriftWatch]:
-        """Give a scope and its drift detection.
+    def judged(self, name: ScopeName | None) -> tuple[Scope, Watches]:
+        """Give a scope, and what judges drift, features and the experiment there.
 
         Raises:
-            RequestValidationError: It is not configured, or drift is not judged there.
+            RequestValidationError: It is not configured, or these are not judged there.
         """
         scope = self.of(name)
-        if scope.drift is None:
-            raise _refused("drift is judged for the fleet; ask for scope=fleet")
-        return scope, scope.drift
+        if scope.watches is None:
+            raise _refused("this is judged for the fleet; ask for scope=fleet")
+        return scope, scope.watches
 
 
 class ScopeBody(BaseModel):

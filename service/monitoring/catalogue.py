@@ -475,6 +475,71 @@ BASELINE_FEATURE_UNSEEN = Metric(
     meaning="The same in the active baseline, at the same hours.",
     merge=Merge.LATEST,
 )
+EXPERIMENT_LABELS = (*MODEL_LABELS, "experiment")
+EXPERIMENT_CTR = Metric(
+    name="ctr_experiment_click_through_ratio",
+    kind="gauge",
+    labels=EXPERIMENT_LABELS,
+    unit="ratio",
+    meaning="Clicks per prediction of a variant of the A/B test; absent until it has one.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_DIFFERENCE = Metric(
+    name="ctr_experiment_difference_ratio",
+    kind="gauge",
+    labels=EXPERIMENT_LABELS,
+    unit="ratio",
+    meaning="Click-through rate of a challenger less that of the baseline.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_DIFFERENCE_LOWER = Metric(
+    name="ctr_experiment_difference_lower_ratio",
+    kind="gauge",
+    labels=EXPERIMENT_LABELS,
+    unit="ratio",
+    meaning="Least difference that has not been rejected; holds however often it is looked at.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_DIFFERENCE_UPPER = Metric(
+    name="ctr_experiment_difference_upper_ratio",
+    kind="gauge",
+    labels=EXPERIMENT_LABELS,
+    unit="ratio",
+    meaning="Greatest difference that has not been rejected.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_LOG_EVIDENCE = Metric(
+    name="ctr_experiment_log_evidence",
+    kind="gauge",
+    labels=EXPERIMENT_LABELS,
+    unit="nats",
+    meaning="Logarithm of the evidence that a challenger differs from the baseline.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_VERDICT = Metric(
+    name="ctr_experiment_verdict",
+    kind="gauge",
+    labels=(*EXPERIMENT_LABELS, "verdict"),
+    unit="0 or 1",
+    meaning="Whether this is the verdict on a challenger.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_MISMATCH = Metric(
+    name="ctr_experiment_sample_ratio_mismatch",
+    kind="gauge",
+    labels=("experiment",),
+    unit="0 or 1",
+    meaning="Whether the variants do not get the users that their weights promise.",
+    merge=Merge.LATEST,
+)
+EXPERIMENT_MISMATCH_LOG_EVIDENCE = Metric(
+    name="ctr_experiment_sample_ratio_log_evidence",
+    kind="gauge",
+    labels=("experiment",),
+    unit="nats",
+    meaning="Logarithm of the evidence that they do not.",
+    merge=Merge.LATEST,
+)
 SNAPSHOT_STORED = Metric(
     name="ctr_snapshot_stored_timestamp_seconds",
     kind="gauge",
@@ -614,6 +679,14 @@ CATALOGUE: tuple[Metric, ...] = (
     FEATURE_PSI,
     FEATURE_UNSEEN,
     BASELINE_FEATURE_UNSEEN,
+    EXPERIMENT_CTR,
+    EXPERIMENT_DIFFERENCE,
+    EXPERIMENT_DIFFERENCE_LOWER,
+    EXPERIMENT_DIFFERENCE_UPPER,
+    EXPERIMENT_LOG_EVIDENCE,
+    EXPERIMENT_VERDICT,
+    EXPERIMENT_MISMATCH,
+    EXPERIMENT_MISMATCH_LOG_EVIDENCE,
     SNAPSHOT_STORED,
     BRIDGE_STATUS,
     BRIDGE_LAST_SUCCESS,

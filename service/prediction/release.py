@@ -9,6 +9,7 @@ import numpy as np
 from service.monitoring.baseline import Baseline
 from service.monitoring.buckets import HOURS_PER_DAY
 from service.monitoring.counts import ModelVersion
+from service.monitoring.experiment.state import Plan
 from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment
 from service.prediction.features import DAYS_PER_WEEK
@@ -33,6 +34,18 @@ class Release:
     def by_version(self) -> Mapping[ModelVersion, ModelBundle]:
         """The same models, for those who have loaded a version already."""
         return {ModelVersion(name, b.version): b for name, b in self.bundles.items()}
+
+    @property
+    def plan(self) -> Plan:
+        """The experiment, for those who judge it."""
+        weights = {model: weight for model, weight in self.experiment.weights.items() if weight}
+        return Plan(
+            name=self.experiment.name,
+            key=self.experiment.key,
+            fingerprint=self.experiment.fingerprint,
+            weights=weights,
+            versions={model: self.bundles[model].version for model in weights},
+        )
 
     @property
     def baselines(self) -> Mapping[str, Baseline]:

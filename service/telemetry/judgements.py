@@ -11,6 +11,8 @@ from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
+from service.monitoring.experiment.comparison import Verdict
+from service.monitoring.experiment.report import ExperimentReport
 from service.monitoring.feature_drift import budget as feature_budget
 from service.monitoring.feature_drift.report import FeatureDrift
 from service.monitoring.health import HealthLevel, HealthStatus
@@ -95,6 +97,38 @@ class JudgementGauges:
                 catalogue.FEATURE_DRIFT_LOG_EVIDENCE_THRESHOLD, {}, feature_budget.LOG_THRESHOLD
             )
 
+    def show_experiment(self, report: ExperimentReport) -> None:
+        """Show what an experiment says; what is not known stays absent."""
+        by_model = {
+            variant.arm.model_name: {
+                "model": variant.arm.model_name,
+                "version": variant.arm.model.version,
+                "experiment": report.key,
+            }
+            for variant in report.variants
+        }
+        for variant in report.variants:
+            labels = by_model[variant.arm.model_name]
+            self._set_if_known(catalogue.EXPERIMENT_CTR, labels, variant.ctr)
+        for one in report.comparisons:
+            labels = by_model[one.challenger]
+            low, high = one.interval or (None, None)
+            for metric, value in (
+                (catalogue.EXPERIMENT_DIFFERENCE, one.difference),
+                (catalogue.EXPERIMENT_DIFFERENCE_LOWER, low),
+                (catalogue.EXPERIMENT_DIFFERENCE_UPPER, high),
+                (catalogue.EXPERIMENT_LOG_EVIDENCE, one.evidence),
+            ):
+                self._set_if_known(metric, labels, value)
+            for verdict in Verdict:
+                holds = float(one.verdict is verdict)
+                self._set(catalogue.EXPERIMENT_VERDICT, {**labels, "verdict": verdict.value}, holds)
+        ratio = report.sample_ratio
+        if ratio is not None:
+            labels = {"experiment": report.key}
+            self._set(catalogue.EXPERIMENT_MISMATCH, labels, float(ratio.mismatch))
+            self._set_if_known(catalogue.EXPERIMENT_MISMATCH_LOG_EVIDENCE, labels, ratio.evidence)
+
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
         self._set(catalogue.SNAPSHOT_STORED, {}, at)
@@ -118,6 +152,12 @@ class JudgementGauges:
     def flush(self) -> None:
         """Make what was shown visible to all workers."""
         self._files.flush()
+
+    def _set_if_known(
+        self, metric: catalogue.Metric, labels: Mapping[str, str], value: float | None
+    ) -> None:
+        if value is not None:
+            self._set(metric, labels, value)
 
     def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> None:
         identity = (metric.name, tuple(labels.values()))

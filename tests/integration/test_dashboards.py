@@ -23,6 +23,12 @@ TARGETS = [
     target for name, content in DASHBOARDS.items() for target in verifier.targets(name, content)
 ]
 WITHOUT_DATA = {
+    catalogue.EXPERIMENT_CTR.name: "needs predictions whose attribution window is over",
+    catalogue.EXPERIMENT_DIFFERENCE.name: "needs clicks on those",
+    catalogue.EXPERIMENT_DIFFERENCE_LOWER.name: "needs clicks on those",
+    catalogue.EXPERIMENT_DIFFERENCE_UPPER.name: "needs clicks on those",
+    catalogue.EXPERIMENT_LOG_EVIDENCE.name: "needs clicks on those",
+    catalogue.EXPERIMENT_MISMATCH_LOG_EVIDENCE.name: "needs those",
     catalogue.BRIDGE_COMPLETENESS.name: "needs a day that is over",
     catalogue.BRIDGE_FAILURES.name: "needs a call that failed",
 }

@@ -26,6 +26,7 @@ from service.monitoring.tracking import EntryKind, TrackedRun
 from service.sources.cohorts import Cohorts
 from service.sources.quality_watch import QualityWatch
 from service.sources.stored_windows import StoredWindows
+from service.state.experiments import StoredExperiment
 from service.state.store import State, open_state
 
 MIDNIGHT = 20_500 * SECONDS_PER_DAY
@@ -59,6 +60,8 @@ class Bench:
             ),
             sampled_windows=self.state.sampled_windows(self.scope),
             samples_per_window=100,
+            experiment=StoredExperiment(self.state.values, self.scope),
+            equivalence_margin=0.02,
             outbox=self.state.outbox(self.scope),
             naming=RunNaming(
                 source=self.scope, window_seconds=WINDOW, experiment="none", service_version="1"

@@ -1,10 +1,11 @@
 """The clock's work: one holder stores and judges, another takes over, nothing stops it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,16 @@ import pytest
 
 from service.monitoring.baseline import Baseline
 from service.monitoring.catalogue import ErrorType
-from service.monitoring.counts import ModelVersion
 from service.monitoring.health import HealthPolicy, HealthStatus
-from service.monitoring.history import History
+from service.monitoring.history import History, Tick
 from service.monitoring.monitor import Monitor
-from service.monitoring.quality.measures import Quality
 from service.monitoring.snapshot import Snapshot
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
 from service.sources.verdicts import StoredVerdicts
+from service.sources.watches import Sights
 from service.state.errors import StateUnavailableError
 from service.state.history import StoredHistory
 from service.state.store import State, open_state
@@ -183,37 +183,38 @@ def test_an_answer_from_history_is_the_difference_to_the_tick_it_begins_with(
     assert minute.requests_per_minute == pytest.approx((sum(range(1, 13)) + 100) * 60 / 62)
 
 
-def test_quality_is_judged_once_a_minute_as_of_the_boundary(world: World) -> None:
-    judged: list[float] = []
+@dataclass
+class Watching:
+    """Notes what it is asked."""
 
-    def judge(boundary: float) -> Mapping[ModelVersion, Quality]:
-        judged.append(boundary - BEGAN)
-        return {}
+    asked: list[str]
+    name: str
 
-    holder, other = (replace(world.job(name), quality=judge) for name in "ab")
-    for number in range(1, 26):
-        world.tick(holder, number)
-        assert not world.tick(other, number)
+    def advance(self, row: Tick) -> Sights:
+        self.asked.append(f"{self.name} advances {row.tick - BEGAN:g}")
+        return Sights()
 
-    assert judged == [60, 120]
+    def sights(self, boundary: float) -> Sights:
+        self.asked.append(f"{self.name} looks {boundary - BEGAN:g}")
+        return Sights()
 
 
-def test_where_judgements_are_shared_every_worker_shows_the_quality(world: World) -> None:
-    judged: list[str] = []
+def test_only_the_holder_of_the_lease_judges(world: World) -> None:
+    asked: list[str] = []
+    jobs = [replace(world.job(name), watches=Watching(asked, name)) for name in "ab"]
+    for number, job in product((1, 2), jobs):
+        world.tick(job, number)
 
-    def judging(name: str) -> TickJob:
-        def judge(_: float) -> Mapping[ModelVersion, Quality]:
-            judged.append(name)
-            return {}
+    assert asked == ["a advances 5", "a advances 10"]
 
-        return replace(world.job(name), quality=judge, shared=True)
 
-    holder, other = judging("holder"), judging("other")
-    for number in range(1, 13):
-        world.tick(holder, number)
-        world.tick(other, number)
+def test_where_judgements_are_shared_the_others_look(world: World) -> None:
+    asked: list[str] = []
+    jobs = [replace(world.job(name), watches=Watching(asked, name), shared=True) for name in "ab"]
+    for number, job in product((1, 2), jobs):
+        world.tick(job, number)
 
-    assert judged == ["holder", "other"]
+    assert asked == ["a advances 5", "b looks 5", "a advances 10", "b looks 10"]
 
 
 class FailingHistory:

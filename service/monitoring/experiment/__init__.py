@@ -1,0 +1,1 @@
+"""What an A/B test says, from counts by cells of users: looked at as often as anyone likes."""

@@ -1,0 +1,169 @@
+"""The A/B test of a running service: simulated users click, the service is killed in between."""
+
+import os
+import random
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from exposition import total
+from prometheus_server import wait_until
+from service_process import Service, running_service
+
+pytestmark = pytest.mark.integration
+
+TRUE_CTR = {"xgboost": 0.05, "logistic": 0.15}
+ROW = {"ad_id": "a1", "device": "mobile", "placement": "header", "hour": 3, "day_of_week": 3}
+MINUTE_AND_MORE = 90
+
+
+def experiment_file(folder: Path) -> Path:
+    file = folder / "experiment.toml"
+    file.write_text(
+        'name = "test"\nsalt = "s"\n[variants]\nxgboost = 0.5\nlogistic = 0.5\n', encoding="utf-8"
+    )
+    return file
+
+
+@dataclass
+class Users:
+    """Who asks and clicks, and what came of it, kept by hand."""
+
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
+    predictions: Counter[str] = field(default_factory=Counter)
+    clicks: Counter[str] = field(default_factory=Counter)
+    summed: Counter[str] = field(default_factory=Counter)
+
+    def visit(self, client: httpx.Client, count: int) -> None:
+        rows = [{**ROW, "user_id": f"u{self.rng.randrange(4000)}"} for _ in range(count)]
+        answer = client.post("/predict_ctr/batch", json={"requests": rows}).raise_for_status()
+        given = answer.json()["predictions"]
+        clicked = [p for p in given if self.rng.random() < TRUE_CTR[p["model_name"]]]
+        events = [{"prediction_id": p["prediction_id"], "clicked": True} for p in clicked]
+        taken = client.post("/feedback", json={"events": events}).raise_for_status()
+        assert taken.json()["accepted"] == len(clicked)
+        self.predictions.update(p["model_name"] for p in given)
+        self.clicks.update(p["model_name"] for p in clicked)
+        for p in given:
+            self.summed[p["model_name"]] += p["predicted_ctr"]
+
+
+def experiment(client: httpx.Client) -> dict[str, Any]:
+    body: dict[str, Any] = client.get("/monitoring/experiment").raise_for_status().json()
+    return body
+
+
+def of_variants(body: dict[str, Any], field_name: str) -> dict[str, Any]:
+    return {variant["model_name"]: variant[field_name] for variant in body["variants"]}
+
+
+def kill_9(service: Service) -> None:
+    os.kill(service.process.pid, signal.SIGKILL)
+    service.process.wait()
+
+
+def test_users_clicks_and_a_kill_are_told_as_they_were(tmp_path: Path, models_dir: Path) -> None:
+    env = {
+        "CTR_INSTANCE": "test",
+        "CTR_EXPERIMENT_FILE": str(experiment_file(tmp_path)),
+        "CTR_ATTRIBUTION_WINDOW": "10",
+    }
+    users = Users()
+    with running_service(tmp_path, models_dir, env=env, workers=2) as service:
+        with service.client() as client:
+            assert experiment(client)["status"] == "insufficient_data"
+            wait_until(
+                lambda: experiment(client)["window_start"] is not None,
+                seconds=MINUTE_AND_MORE,
+                what="the first whole minute",
+            )
+            for _ in range(10):
+                users.visit(client, 1000)
+            # Nobody was assigned this one.
+            override = {"model_name": "xgboost"}
+            client.post("/predict_ctr", params=override, json={**ROW, "user_id": "u1"})
+            early = experiment(client)
+        kill_9(service)
+    assert early["comparison"]["verdict"] == "undecided"
+    assert early["comparison"]["interval"] is None
+
+    with (
+        running_service(tmp_path, models_dir, env=env, workers=2) as service,
+        service.client() as client,
+    ):
+        for _ in range(10):
+            users.visit(client, 1000)
+
+        def complete() -> bool:
+            body = experiment(client)
+            counted: int = sum(of_variants(body, "predictions").values())
+            assert counted <= users.predictions.total()
+            return counted == users.predictions.total()
+
+        wait_until(complete, seconds=2 * MINUTE_AND_MORE, what="clicks to be mature")
+        body = experiment(client)
+        name = next(iter(_experiments(client)))
+
+        assert of_variants(body, "predictions") == users.predictions
+        assert of_variants(body, "clicks") == users.clicks
+        assert of_variants(body, "users_cells") == {"xgboost": 64, "logistic": 64}
+        assert of_variants(body, "immature_predictions") == {"xgboost": 0, "logistic": 0}
+        for variant in body["variants"]:
+            model = variant["model_name"]
+            rate = users.clicks[model] / users.predictions[model]
+            assert variant["ctr"] == pytest.approx(rate)
+            low, high = variant["ctr_interval"]
+            assert low < TRUE_CTR[model] < high
+            assert variant["error_rate"] == 0
+            assert variant["avg_latency_ms"] > 0
+            expected = users.clicks[model] / users.summed[model]
+            assert variant["calibration_ratio"] == pytest.approx(expected, rel=1e-3)
+
+        comparison = body["comparison"]
+        assert (comparison["baseline"], comparison["challenger"]) == ("xgboost", "logistic")
+        assert comparison["verdict"] == "better"
+        low, high = comparison["interval"]
+        assert low < 0.1 < high
+        assert body["status"] == "decided"
+        assert body["sample_ratio"]["mismatch"] is False
+        assert body["summary"] == comparison["sentence"]
+
+        def shown(metric: str, **labels: str) -> float:
+            return total(
+                client, f"ctr_experiment_{metric}", missing=None, experiment=name, **labels
+            )
+
+        assert shown("difference_ratio") == pytest.approx(comparison["difference"])
+        assert shown("verdict", model="logistic", verdict="better") == 1
+        assert shown("verdict", model="logistic", verdict="worse") == 0
+        assert shown("click_through_ratio", model="xgboost") == pytest.approx(
+            users.clicks["xgboost"] / users.predictions["xgboost"]
+        )
+        assert shown("sample_ratio_mismatch") == 0
+
+
+def _experiments(client: httpx.Client) -> set[str]:
+    lines = client.get("/metrics").text.splitlines()
+    found = (line for line in lines if line.startswith("ctr_experiment_sample_ratio_mismatch{"))
+    return {line.split('experiment="')[1].split('"')[0] for line in found}
+
+
+def test_without_an_experiment_the_answer_says_so(tmp_path: Path, models_dir: Path) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text('name = "none"\nsalt = "s"\n[variants]\nxgboost = 1\n', encoding="utf-8")
+    env = {"CTR_EXPERIMENT_FILE": str(file)}
+
+    with running_service(tmp_path, models_dir, env=env) as service, service.client() as client:
+        body = experiment(client)
+        refused = client.get("/monitoring/experiment", params={"scope": "fleet"})
+
+    assert body["status"] == "no_experiment"
+    assert body["comparison"] is None
+    assert body["variants"] == []
+    assert body["summary"] == "No experiment: one model gets all users."
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "scope"
