@@ -23,13 +23,14 @@ from service.monitoring.snapshot import Snapshot
 from service.prediction.faults import InvalidFaultsError, parse_faults
 from service.prediction.prediction_id import InvalidSigningKeyError, signing_key
 from service.prediction.release import Release, ReleaseRefusedError
-from service.prediction.release_store import ReleaseStore
+from service.prediction.release_store import ReleaseBusyError, ReleaseStore
 from service.settings import InvalidSettingsError, Settings, variable
 from service.sources.local import snapshot_of
 from service.state.errors import StateError
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.registry import registry_of
+from service.worker_process import Terminal
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ _CANNOT_START = (
     InvalidFaultsError,
     InvalidSettingsError,
     InvalidSigningKeyError,
+    ReleaseBusyError,
     ReleaseRefusedError,
     StateError,
 )
@@ -127,6 +129,10 @@ class _Workers(Multiprocess):
     worker that dies after being asked is waited for until the time-out, and signals with it.
     """
 
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._terminal = Terminal()
+
     def init_processes(self) -> None:
         super().init_processes()
         self._leave_worker_ends()
@@ -137,6 +143,9 @@ class _Workers(Multiprocess):
 
     def handle_hup(self) -> None:
         """Have one worker make a release, which all then serve; none is restarted."""
+        if self._terminal.has_gone():
+            self.handle_term()
+            return
         for process in self.processes:
             # One that is starting would die of the signal.
             if process.pid is not None and process.is_ready(timeout=1):

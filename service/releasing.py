@@ -8,6 +8,7 @@ the middle drops out, and its successor serves what the pointer names.
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from service.prediction.release_plan import (
     plan_rollback,
 )
 from service.prediction.release_store import ReleaseBusyError, ReleaseStore, Stand
+from service.worker_process import Terminal
 
 _LOOK_AGAIN_SECONDS = 0.1
 _READY_SECONDS = 60.0
@@ -204,11 +206,18 @@ class Releases:
 
 @contextmanager
 def reloading_on_hangup(releases: Releases) -> Iterator[None]:
-    """Within the block the signal ``SIGHUP`` reloads; the log says what came of it."""
+    """Within the block the signal ``SIGHUP`` reloads; the log says what came of it.
+
+    It stops the process where its terminal was closed.
+    """
     loop = asyncio.get_running_loop()
+    terminal = Terminal()
     running: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
+        if terminal.has_gone():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         task = loop.create_task(_reload_and_log(releases))
         # The loop itself keeps no hold on a task.
         running.add(task)

@@ -27,6 +27,20 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="watch-launcher", daemon=True).start()
 
 
+class Terminal:
+    """The terminal that this process was started from, where there is one.
+
+    When it is closed the system sends ``SIGHUP``, which an operator sends for a release.
+    """
+
+    def __init__(self) -> None:
+        self._was_there = os.isatty(0)
+
+    def has_gone(self) -> bool:
+        """Tell whether it was closed since."""
+        return self._was_there and not os.isatty(0)
+
+
 def favour_event_loop() -> None:
     """Keep the threads that read metrics from holding up predictions; called once all is loaded.
 

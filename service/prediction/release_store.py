@@ -8,7 +8,6 @@ one that is proposed; it is replaced in one step, and all workers watch it.
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,24 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from service.monitoring.counts import ModelVersion
 from service.prediction.durable import make_durable, write_durably
-from service.prediction.experiment import Experiment, ExperimentError
-from service.prediction.model import ModelBundle
-from service.prediction.model_folder import (
-    VERSIONS_FOLDER,
-    ModelFolderError,
-    current_version,
-    load_version,
-    make_current,
-    model_folders,
-    verify_version,
-)
-from service.prediction.release import Release, ReleaseRefusedError, try_out
+from service.prediction.release import Release, ReleaseRefusedError
 from service.prediction.release_plan import ReleasePlan, plan_reload
+from service.prediction.release_staging import load_staged, read_plan, stage
 
-_POINTER, _PLAN, _EXPERIMENT, _LOCK = "pointer.json", "plan.json", "experiment.toml", "lock"
-_MODELS, _WORKERS = "models", "workers"
+_POINTER, _LOCK, _WORKERS = "pointer.json", "lock", "workers"
 _KEPT_RELEASES = 3
 """A worker that starts may still be reading the one before."""
 
@@ -75,10 +62,10 @@ class ReleaseStore:
         self._folder = folder
 
     def pointer(self) -> Pointer | None:
-        """Read what is to be served; None before the first release."""
+        """Read what is to be served; None before the first release, or where it is damaged."""
         try:
             return Pointer(**json.loads((self._folder / _POINTER).read_bytes()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def plan(self, generation: int) -> ReleasePlan:
@@ -88,7 +75,7 @@ class ReleaseStore:
             OSError: It is not there.
             ValueError: It is damaged.
         """
-        return ReleasePlan.from_json((self._home(generation) / _PLAN).read_text())
+        return read_plan(self._home(generation))
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -116,44 +103,11 @@ class ReleaseStore:
         home = self._home(generation)
         try:
             (home / _WORKERS).mkdir(parents=True)
-            for model in plan.versions:
-                self._stage_model(plan, model, home / _MODELS / model)
-            if plan.experiment is not None:
-                self._stage_experiment(plan, home)
-            write_durably(home / _PLAN, plan.to_json().encode())
-            make_durable(home)
+            stage(plan, home, served=self._home(pointer.serving) if pointer else None)
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)
             raise
         return generation
-
-    def _stage_model(self, plan: ReleasePlan, model: str, folder: Path) -> None:
-        version, origin = plan.versions[model], Path(plan.origins[model])
-        target = folder / VERSIONS_FOLDER / version
-        if model not in plan.fresh:
-            copy = self._served_home() / _MODELS / model / VERSIONS_FOLDER / version
-            shutil.copytree(copy, target, copy_function=os.link)
-        else:
-            try:
-                shutil.copytree(origin, target)
-                verify_version(folder, version)
-            except (OSError, shutil.Error) as error:
-                raise ReleaseRefusedError(
-                    f"{origin} cannot be read ({error}); train again, or roll back"
-                ) from error
-            except ModelFolderError as error:
-                message = str(error).replace(str(target), str(origin))
-                raise ReleaseRefusedError(message) from error
-        make_current(folder, version)
-
-    def _stage_experiment(self, plan: ReleasePlan, home: Path) -> None:
-        source = Path(plan.experiment or "")
-        if not plan.fresh_experiment:
-            source = self._served_home() / _EXPERIMENT
-        try:
-            write_durably(home / _EXPERIMENT, source.read_bytes())
-        except OSError as error:
-            raise ReleaseRefusedError(f"{source}: {error.strerror}") from error
 
     def serving(self) -> Release:
         """Load what is served, for a worker that starts.
@@ -189,7 +143,7 @@ class ReleaseStore:
 
     def _last_plan(self) -> ReleasePlan | None:
         # What an earlier life left may be damaged; it is for going back, and not needed to start.
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError):
             pointer = self.pointer()
             return None if pointer is None else self.plan(pointer.serving)
         return None
@@ -200,24 +154,7 @@ class ReleaseStore:
         Raises:
             ReleaseRefusedError: It is damaged; the message names the file that it was copied from.
         """
-        home = self._home(generation)
-        loaded = {} if known is None else known.by_version
-        plan = self.plan(generation)
-        try:
-            bundles = {
-                folder.name: loaded.get(ModelVersion(folder.name, current_version(folder)))
-                or _tried(folder, plan.versions[folder.name])
-                for folder in model_folders(home / _MODELS)
-            }
-            file = home / _EXPERIMENT
-            experiment = (
-                Experiment.load(file, models=list(bundles))
-                if plan.experiment is not None
-                else Experiment.of_one(list(bundles))
-            )
-        except (ModelFolderError, ExperimentError) as error:
-            raise ReleaseRefusedError(_at_origin(str(error), home, plan)) from error
-        return Release(generation=generation, bundles=bundles, experiment=experiment)
+        return load_staged(self._home(generation), generation, known)
 
     def propose(self, generation: int) -> None:
         """Ask every worker to get ready."""
@@ -262,23 +199,5 @@ class ReleaseStore:
     def _home(self, generation: int) -> Path:
         return self._folder / str(generation)
 
-    def _served_home(self) -> Path:
-        pointer = self.pointer()
-        return self._home(pointer.serving if pointer else 0)
-
     def _generations(self) -> list[int]:
         return [int(path.name) for path in self._folder.glob("*") if path.name.isdecimal()]
-
-
-def _tried(folder: Path, version: str) -> ModelBundle:
-    bundle = load_version(folder, version)
-    try_out(bundle)
-    return bundle
-
-
-def _at_origin(message: str, home: Path, plan: ReleasePlan) -> str:
-    """Name the files that people know instead of their copies."""
-    for model, version in plan.versions.items():
-        copy = home / _MODELS / model / VERSIONS_FOLDER / version
-        message = message.replace(str(copy), plan.origins[model])
-    return message.replace(str(home / _EXPERIMENT), plan.experiment or "")

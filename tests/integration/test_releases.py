@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import pty
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ from model_versions import next_version, without_a_score
 from prometheus_server import wait_until
 from release_traffic import REQUEST, Traffic, traffic
 from scipy import stats
-from service_process import Service, children, running_service
+from service_process import ROOT, Service, children, running_service
 
 from service.prediction.model_folder import current_version, make_current
 
@@ -477,6 +480,48 @@ def test_a_hangup_signal_reloads_and_restarts_nobody(
         assert f"logistic {version} (was " in service.log()
 
     assert running.failed == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_closing_the_terminal_stops_the_service(
+    models: Path, experiment: Path, tmp_path: Path, workers: int
+) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        with (tmp_path / "output").open("w") as output:
+            service = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", LEAD_A_SESSION, sys.executable, "scripts/run_api.py"),
+                    *("--port", "0", "--workers", str(workers)),
+                    *("--state-dir", str(tmp_path / "state"), "--models-dir", str(models)),
+                    *("--experiment-file", str(experiment)),
+                ],
+                cwd=ROOT,
+                env={**os.environ, "CTR_BRIDGE_ENABLED": "false"},
+                stdin=theirs,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_until(
+            lambda: "Ctrl-C stops" in (tmp_path / "output").read_text(), seconds=60, what="a banner"
+        )
+        url = (tmp_path / "output").read_text().splitlines()[0].split()[-1]
+        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
+        family = children(service.pid)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+    service.wait(timeout=30)
+    assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in family)
+
+
+LEAD_A_SESSION = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def test_a_shadow_model_scores_its_share_and_touches_nothing_else(

@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.retraining.challenge import Challenge, ExperimentFile, challenger_of
 from deploy.retraining.payload import InvalidPayloadError, drifted_models
 from deploy.retraining.receiver import Receiver
 from deploy.retraining.training import Outcome, Training
+from service.prediction.experiment import Experiment
 
 
 def alert(model: str = "xgboost", **changes: object) -> dict[str, Any]:
@@ -78,13 +80,20 @@ def notes(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def training(folder: Path, command: list[str], *, now: list[float] | None = None) -> Training:
+def training(
+    folder: Path,
+    command: list[str],
+    *,
+    now: list[float] | None = None,
+    challenge: Challenge | None = None,
+) -> Training:
     times = now or [1000.0]
     return Training(
         command,
         lock=folder / "state/retraining.lock",
         cooldown_seconds=100,
         timeout_seconds=30,
+        challenge=challenge,
         clock=lambda: times[0],
     )
 
@@ -220,3 +229,112 @@ def test_what_is_wrong_is_said_and_trains_nothing(
 
     assert answer.status == call.status
     assert notes(tmp_path) == []
+
+
+def experiment(folder: Path, tables: str) -> Path:
+    file = folder / "experiment.toml"
+    file.write_text(f'name = "t"\nsalt = "s"\n{tables}\n')
+    return file
+
+
+def challenge(file: Path, weight: float | None) -> Challenge:
+    # Nobody listens there: the tests below get no further than the file.
+    return Challenge(experiment_file=file, service_url="http://127.0.0.1:1", weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("tables", "weight", "expected"),
+    [
+        ("[variants]\na = 1", 0.1, {"a": "a_challenger"}),
+        ("[variants]\na = 1\nb = 0", 0.1, {"a": "a_challenger"}),
+        ("[variants]\nb = 1", 0.1, {}),  # a gets nobody: there is nothing to compete for
+        ("[variants]\na_challenger = 1", 0.1, {}),
+        ("[variants]\na = 1\nb = 1", None, {"a": "a_challenger"}),
+        ("[variants]\nb = 1\n[shadow]\nc = 0.5", None, {"a": "a_challenger"}),
+    ],
+)
+def test_what_drifted_and_answers_gets_a_challenger(
+    tmp_path: Path, tables: str, weight: float | None, expected: Mapping[str, str]
+) -> None:
+    assert challenge(experiment(tmp_path, tables), weight).challengers({"a"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("tables", "weight"),
+    [
+        ("[variants]\na = 1\nb = 1", 0.1),
+        ("[variants]\na = 1\na_challenger = 0.1", 0.1),
+        ("[variants]\na = 1\na_challenger = 0.1", None),
+        ("[variants]\na = 1\n[shadow]\na_challenger = 0.1", None),
+    ],
+)
+def test_a_running_test_is_not_overwritten_and_nothing_is_trained(
+    tmp_path: Path, tables: str, weight: float | None
+) -> None:
+    file = experiment(tmp_path, tables)
+    before = file.read_bytes()
+    train = training(tmp_path, noting(tmp_path), challenge=challenge(file, weight))
+
+    assert train.request({"a"}) is Outcome.EXPERIMENT_RUNNING
+    train.wait()
+
+    assert notes(tmp_path) == []
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("tables", ["", "[variants]\na = true =", "[variants]\na = 'x'"])
+def test_a_file_that_is_no_experiment_trains_nothing(tmp_path: Path, tables: str) -> None:
+    train = training(
+        tmp_path, noting(tmp_path), challenge=challenge(experiment(tmp_path, tables), 0.1)
+    )
+
+    assert train.request({"a"}) is Outcome.IMPOSSIBLE
+    assert notes(tmp_path) == []
+
+
+def test_a_service_that_does_not_answer_leaves_the_experiment_as_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = experiment(tmp_path, "[variants]\na = 1")
+    before = file.read_bytes()
+    command = [*noting(tmp_path), "{challengers}"]
+    train = training(tmp_path, command, challenge=challenge(file, 0.1))
+
+    assert train.request({"a"}) is Outcome.STARTED
+    train.wait()
+
+    assert notes(tmp_path) == ["a"]
+    assert file.read_bytes() == before
+    assert "the challenger is trained, and does not compete" in caplog.text
+
+
+def test_the_command_hears_what_to_train_under_which_name(tmp_path: Path) -> None:
+    code = f"import sys; open({str(tmp_path / 'notes')!r}, 'a').write(sys.argv[1])"
+    command = [sys.executable, "-c", code, "--as={challengers}"]
+    file = experiment(tmp_path, "[variants]\na = 1")
+    train = training(tmp_path, command, challenge=challenge(file, None))
+
+    assert train.request({"a", "b"}) is Outcome.STARTED
+    train.wait()
+
+    assert notes(tmp_path) == ["--as=a=a_challenger,b=b_challenger"]
+
+
+def test_of_two_models_each_is_the_challenger_of_the_other() -> None:
+    assert challenger_of("xgboost") == "xgboost_challenger"
+    assert challenger_of("xgboost_challenger") == "xgboost"
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.toml"
+    content = ExperimentFile(
+        name='with "quotes" and \\',
+        salt="s",
+        variants={"a": 1 - 0.1, "b-c_1": 0.1},
+        shadow={"d": 1e-05},
+    )
+    file.write_text(content.to_toml())
+
+    assert ExperimentFile.read(file) == content
+    loaded = Experiment.load(file, models=["a", "b-c_1", "d"])
+    assert (loaded.weights, loaded.shadow) == (content.variants, content.shadow)

@@ -249,3 +249,40 @@ def test_real_logs_of_few_clicks_can_be_trained_on(name: str, tmp_path: Path) ->
         assert path.name in bundle.metadata.data_description
         home = tmp_path / bundle.name / "versions" / bundle.version
         assert json.loads((home / "metadata.json").read_text())["kind"] == bundle.name
+
+
+def test_a_challenger_is_of_the_kind_of_its_model_under_its_own_name_with_its_own_baseline(
+    tmp_path: Path,
+) -> None:
+    rows = ["--rows", "3000", "--output", str(tmp_path)]
+    assert main(rows) == 0
+    before = {name: bundle.version for name, bundle in load_models(tmp_path).items()}
+
+    assert main([*rows, "--seed", "1", "--write-as", "logistic=other,xgboost=x2"]) == 0
+
+    after = load_models(tmp_path)
+    assert {name: bundle.model.kind for name, bundle in after.items()} == {
+        "logistic": "logistic",
+        "xgboost": "xgboost",
+        "other": "logistic",
+        "x2": "xgboost",
+    }
+    assert {name: after[name].version for name in before} == before
+    assert after["other"].baseline.model_name == "other"
+    assert "seed 1" in after["other"].metadata.data_description
+
+
+def test_a_challenger_of_a_model_that_is_not_there_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--output", str(tmp_path), "--write-as", "xgboost=other"]) == 2
+
+    assert "xgboost/CURRENT cannot be used: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", ["", "xgboost", "a=b=c", "a=../b", "a=b,c", "a=b,a=c"])
+def test_names_that_cannot_be_are_refused(names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--write-as", names])
+
+    assert "is not like xgboost=xgboost_challenger" in capsys.readouterr().err
