@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 SPREAD = 0.8
 """Standard deviation of the true log-odds."""
 
+ROWS_PER_USER = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Law:
@@ -28,14 +30,25 @@ class Law:
     """Mean log-odds."""
     exaggeration: float = 1.0
     factor: float = 1.0
+    user_spread: float = 0.0
+    """Standard deviation of the log-odds that users have and the model does not know."""
 
-    def draw(self, rng: np.random.Generator, rows: int) -> tuple[Floats, Floats]:
-        """Draw scores and true click probabilities, both of shape ``(rows,)``."""
+    def draw(
+        self, rng: np.random.Generator, rows: int, *, users: int | None = None
+    ) -> tuple[Floats, Floats]:
+        """Draw scores and true click probabilities, both of shape ``(rows,)``.
+
+        The user of rank r appears in proportion to r^-0.8; without ``users`` each row has its own.
+        """
         deviation = rng.normal(0, SPREAD, rows)
         scores = self.factor * _expit(self.centre + self.exaggeration * deviation)
         # As a model answers: in single precision.
         rounded = np.clip(scores, 1e-7, 1 - 1e-7).astype(np.float32).astype(np.float64)
-        return rounded, _expit(self.centre + deviation)
+        of_users = rng.normal(0, self.user_spread, users or rows)
+        if users is not None:
+            weights = np.arange(1, users + 1) ** -0.8
+            of_users = of_users[rng.choice(users, rows, p=weights / weights.sum())]
+        return rounded, _expit(self.centre + deviation + of_users)
 
     def truth(self, rng: np.random.Generator) -> Mapping[Measure, float]:
         """Quality over all traffic."""
@@ -62,6 +75,8 @@ LAWS = (
     Law(rows=10_000, centre=-4.3),
     Law(rows=10_000, centre=-4.3, exaggeration=1.5, factor=1.5),
     Law(rows=400, centre=-1.5),
+    Law(rows=10_000, centre=-4.3, user_spread=0.5),
+    Law(rows=10_000, centre=-4.3, user_spread=1.0),
 )
 
 
@@ -72,7 +87,7 @@ def coverage(law: Law, *, samples: int, seed: int) -> Mapping[Measure, float]:
     held = dict.fromkeys(truth, 0)
     drawn = 0
     while drawn < samples:
-        scores, chances = law.draw(rng, law.rows)
+        scores, chances = law.draw(rng, law.rows, users=law.rows // ROWS_PER_USER)
         quality = Quality.of(
             cohort_of(scores, rng.random(law.rows) < chances), min_predictions=1, min_clicks=1
         )

@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 LOGS = ROOT.parent / "shared" / "data"
 MODELS = ("logistic", "xgboost")
-ATTRIBUTION_SECONDS = 15
+ATTRIBUTION_SECONDS = 30
 ENV = {
     "CTR_ATTRIBUTION_WINDOW": str(ATTRIBUTION_SECONDS),
     "CTR_SNAPSHOT_INTERVAL": "1",
@@ -46,10 +46,10 @@ class Judged:
     """Of each model, shape ``(n,)``."""
     clicked: Mapping[str, Any]
     """Whose click was sent in time."""
-    early: Mapping[str, Any]
-    """What it said of each model before anything was mature."""
     late: Mapping[str, int]
     """What became of the late clicks."""
+    early: Mapping[str, Any] = field(default_factory=dict)
+    """What it said of each model before anything was mature, if it was asked."""
     mlflow: str = ""
     """Where the bridge writes to, if it does."""
 
@@ -67,7 +67,6 @@ class Replayed:
     clicked: Sequence[bool]
     late: Sequence[str]
     """Ids whose click is held back."""
-    early: Mapping[str, Any]
 
     def judged(self) -> Judged:
         """Wait until everything is mature."""
@@ -80,7 +79,6 @@ class Replayed:
             client=self.client,
             scores={model: np.array(found) for model, found in scores.items()},
             clicked={model: np.array(found) for model, found in clicked.items()},
-            early=self.early,
             late=send_clicks(self.client, self.late) if self.late else {},
         )
 
@@ -92,34 +90,33 @@ class Replayed:
 def replay(
     client: httpx.Client, requests: Sequence[AdRequest], clicked: Sequence[bool], *, late: int = 0
 ) -> Replayed:
-    """Ask for every prediction, then send the clicks, but for the last few."""
-    answers = [
-        answer
-        for first in range(0, len(requests), BATCH)
-        for answer in client.post(
-            "/predict_ctr/batch",
-            json={"requests": [r._asdict() for r in requests[first : first + BATCH]]},
+    """Ask for predictions and send the clicks on each batch, but for the last few."""
+    answers: list[Mapping[str, Any]] = []
+    sent: list[str] = []
+    in_time = sum(clicked) - late
+    for first in range(0, len(requests), BATCH):
+        batch = requests[first : first + BATCH]
+        found = client.post(
+            "/predict_ctr/batch", json={"requests": [request._asdict() for request in batch]}
         ).json()["predictions"]
-    ]
-    clicks = [a["prediction_id"] for a, click in zip(answers, clicked, strict=True) if click]
-    in_time, held_back = clicks[: len(clicks) - late], clicks[len(clicks) - late :]
-    sent = send_clicks(client, in_time)
-    assert sent == {"accepted": len(in_time)}
-    assert send_clicks(client, in_time[:5]) == {"duplicates": 5}
-    wait_until(
-        lambda: sum(maturing(client, model) for model in MODELS) == len(answers),
-        seconds=30,
-        what="a snapshot of all predictions",
-    )
+        answers += found
+        clicks = [
+            answer["prediction_id"]
+            for answer, click in zip(found, clicked[first : first + BATCH], strict=True)
+            if click
+        ][: in_time - len(sent)]
+        assert send_clicks(client, clicks) == ({"accepted": len(clicks)} if clicks else {})
+        sent += clicks
+    was_sent = set(sent)
     return Replayed(
         client=client,
         answers=answers,
-        clicked=[
-            bool(click) and a["prediction_id"] not in held_back
-            for a, click in zip(answers, clicked, strict=True)
+        clicked=[answer["prediction_id"] in was_sent for answer in answers],
+        late=[
+            answer["prediction_id"]
+            for answer, click in zip(answers, clicked, strict=True)
+            if click and answer["prediction_id"] not in was_sent
         ],
-        late=held_back,
-        early={model: client.get(f"/monitoring/quality/{model}").json() for model in MODELS},
     )
 
 
@@ -158,7 +155,15 @@ def simulated(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Ite
         service.client() as client,
     ):
         replayed = replay(client, log.requests(), log.click.tolist(), late=LATE)
-        yield replace(replayed.judged(), mlflow=env["MLFLOW_TRACKING_URI"])
+        wait_until(
+            lambda: sum(maturing(client, model) for model in MODELS) == len(log),
+            seconds=ATTRIBUTION_SECONDS,
+            what="a snapshot of all predictions",
+        )
+        early = {model: client.get(f"/monitoring/quality/{model}").json() for model in MODELS}
+        again = replayed.answers[replayed.clicked.index(True)]["prediction_id"]
+        assert send_clicks(client, [again]) == {"duplicates": 1}
+        yield replace(replayed.judged(), early=early, mlflow=env["MLFLOW_TRACKING_URI"])
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +376,7 @@ def test_what_cannot_be_answered_is_refused(simulated: Judged) -> None:
 
     assert (unknown.status_code, version.status_code) == (404, 404)
     assert (window.status_code, scope.status_code) == (422, 422)
-    assert "604785" in window.text
+    assert str(7 * 86_400 - ATTRIBUTION_SECONDS) in window.text
     assert "19990101T000000Z-0" in version.json()["detail"]
 
 
