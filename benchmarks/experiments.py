@@ -152,19 +152,17 @@ def _print_delays(
     title: str, worlds: Mapping[str, World], reader: Reader, *, runs: int, clicks: bool
 ) -> None:
     print(f"\n{title}\n")
-    _line("world", "first tenth", "half", "four fifths", "never", "fixed horizon, 80 %")
-    _line(*["---"] * 6)
+    beside = ("z test, fixed horizon, 80 %",) if clicks else ()
+    _line("world", "first tenth", "half", "four fifths", "never", *beside)
+    _line(*["---"] * (5 + len(beside)))
     for name, world in worlds.items():
         found = np.sort(counts_at_first(reader, world, runs=runs, looks=400, clicks=clicks))
-
-        def within(share: float, counts: np.ndarray = found) -> str:
-            count = counts[math.ceil(share * len(counts)) - 1]
-            return f"{count:,.0f}" if math.isfinite(count) else "-"
-
-        never = 100 * np.isinf(found).mean()
-        horizon = clicks_of_fixed_horizon(world.ctr, world.lift) if clicks else math.nan
-        beside = f"{horizon:,.0f}" if clicks else ""
-        _line(name, within(0.1), within(0.5), within(0.8), f"{never:.0f} %", beside)
+        places = [math.ceil(share * runs) - 1 for share in (0.1, 0.5, 0.8)]
+        cells = [f"{found[i]:,.0f}" if math.isfinite(found[i]) else "-" for i in places]
+        cells.append(f"{100 * np.isinf(found).mean():.0f} %")
+        if clicks:
+            cells.append(f"{clicks_of_fixed_horizon(world.ctr, world.lift):,.0f}")
+        _line(name, *cells)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from exposition import total
-from prometheus_server import wait_until
+from ports import free_port
+from postgres import PostgreSQL
+from prometheus_server import scraping_prometheus, wait_until
 from service_process import Service, running_service
 
 pytestmark = pytest.mark.integration
@@ -38,13 +41,15 @@ class Users:
     clicks: Counter[str] = field(default_factory=Counter)
     summed: Counter[str] = field(default_factory=Counter)
 
-    def visit(self, client: httpx.Client, count: int) -> None:
+    def visit(
+        self, client: httpx.Client, count: int, *, clicks_go_to: httpx.Client | None = None
+    ) -> None:
         rows = [{**ROW, "user_id": f"u{self.rng.randrange(4000)}"} for _ in range(count)]
         answer = client.post("/predict_ctr/batch", json={"requests": rows}).raise_for_status()
         given = answer.json()["predictions"]
         clicked = [p for p in given if self.rng.random() < TRUE_CTR[p["model_name"]]]
         events = [{"prediction_id": p["prediction_id"], "clicked": True} for p in clicked]
-        taken = client.post("/feedback", json={"events": events}).raise_for_status()
+        taken = (clicks_go_to or client).post("/feedback", json={"events": events})
         assert taken.json()["accepted"] == len(clicked)
         self.predictions.update(p["model_name"] for p in given)
         self.clicks.update(p["model_name"] for p in clicked)
@@ -150,6 +155,59 @@ def _experiments(client: httpx.Client) -> set[str]:
     lines = client.get("/metrics").text.splitlines()
     found = (line for line in lines if line.startswith("ctr_experiment_sample_ratio_mismatch{"))
     return {line.split('experiment="')[1].split('"')[0] for line in found}
+
+
+def test_a_fleet_compares_the_users_of_all_replicas(
+    tmp_path: Path, models_dir: Path, postgres: PostgreSQL, tool: Callable[[str, str], str]
+) -> None:
+    port = free_port()
+    env = {
+        "CTR_STATE_URL": postgres.create_database("experiment_fleet"),
+        "CTR_EXPERIMENT_FILE": str(experiment_file(tmp_path)),
+        "CTR_ATTRIBUTION_WINDOW": "10",
+        "CTR_SIGNING_KEY": "s" * 40,
+        "CTR_SNAPSHOT_INTERVAL": "1",
+        "CTR_SCRAPE_INTERVAL": "1",
+        "CTR_MONITORING_SOURCE": "prometheus",
+        "CTR_PROMETHEUS_URL": f"http://127.0.0.1:{port}",
+    }
+    users = Users()
+    with (
+        running_service(tmp_path / "a", models_dir, env=env | {"CTR_INSTANCE": "a"}) as one,
+        running_service(tmp_path / "b", models_dir, env=env | {"CTR_INSTANCE": "b"}) as two,
+        scraping_prometheus(
+            tool("prometheus", "prometheus"),
+            tmp_path,
+            [service.url.removeprefix("http://") for service in (one, two)],
+            port=port,
+        ),
+        one.client() as first,
+        two.client() as second,
+    ):
+
+        def began() -> bool:
+            answer = first.get("/monitoring/experiment")
+            return answer.status_code == 200 and answer.json()["window_start"] is not None
+
+        wait_until(began, seconds=MINUTE_AND_MORE, what="the first whole minute")
+        for _ in range(5):
+            users.visit(first, 1000, clicks_go_to=second)
+            users.visit(second, 1000, clicks_go_to=first)
+
+        def complete() -> bool:
+            counted: int = sum(of_variants(experiment(second), "predictions").values())
+            return counted == users.predictions.total()
+
+        wait_until(complete, seconds=2 * MINUTE_AND_MORE, what="clicks to be mature")
+        answers = [experiment(client) for client in (first, second)]
+        alone = first.get("/monitoring/experiment", params={"scope": "instance"})
+
+    for body in answers:
+        assert (body["scope"], body["replicas_seen"]) == ("fleet", 2)
+        assert of_variants(body, "predictions") == users.predictions
+        assert of_variants(body, "clicks") == users.clicks
+    assert answers[0]["comparisons"] == answers[1]["comparisons"]
+    assert alone.status_code == 422
 
 
 def test_without_an_experiment_the_answer_says_so(tmp_path: Path, models_dir: Path) -> None:

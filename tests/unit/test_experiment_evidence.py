@@ -11,7 +11,7 @@ from service.monitoring.cells import CELLS
 from service.monitoring.counts import ModelVersion
 from service.monitoring.experiment.arms import Arm, ArmCounts, Floats, Served
 from service.monitoring.experiment.ctr import ctr_interval, difference
-from service.monitoring.experiment.evidence import CellSum, log_mean_exp, sharpest_at
+from service.monitoring.experiment.evidence import CellSum, sharpest_at
 
 RNG = np.random.default_rng(3)
 
@@ -176,9 +176,13 @@ def test_an_interval_of_a_rate_is_as_wide_as_theory_says_and_stays_a_rate() -> N
     assert ctr_interval(ArmCounts.nothing(), 0.05) is None
 
 
-def test_a_mean_of_e_values_does_not_overflow() -> None:
-    assert log_mean_exp(np.array([1000.0, 1000.0])) == 1000
-    assert log_mean_exp(np.array([0.0, math.log(3)])) == pytest.approx(math.log(2))
+def test_of_several_scales_the_evidence_is_the_mean_and_does_not_overflow() -> None:
+    terms = CellSum.symmetric(np.linspace(0.5, 1.5, CELLS), np.ones(CELLS))
+    alone = [terms.log_evidence(0.0, scale) for scale in (1.0, 100.0)]
+
+    assert terms.log_evidence(0.0, 1.0, 100.0) == pytest.approx(np.log(np.mean(np.exp(alone))))
+    huge = CellSum.symmetric(np.full(10_000, 1.0), np.ones(10_000))
+    assert huge.log_evidence(0.0, 1.0, 1.0) > 1000
 
 
 def test_cells_of_another_number_are_refused() -> None:

@@ -109,6 +109,21 @@ def test_lost_users_are_a_mismatch_and_withhold_the_verdict() -> None:
     assert said.summary.startswith("Sample-ratio mismatch:")
 
 
+def test_a_giant_hides_no_mismatch() -> None:
+    rng = np.random.default_rng(2)
+    kept = rng.poisson(10_000, CELLS)
+    lost = rng.poisson(9_000, CELLS)
+    kept[5] += 500_000
+    shown = np.stack([kept, lost]).astype(np.float64)
+
+    said = report("test", arms_of((1.0, 1.0), shown, np.zeros((2, CELLS))))
+
+    assert said.status is ExperimentStatus.MISMATCH
+    sound = np.stack([kept, rng.poisson(10_000, CELLS)]).astype(np.float64)
+    fine = report("test", arms_of((1.0, 1.0), sound, np.zeros((2, CELLS))))
+    assert fine.status is not ExperimentStatus.MISMATCH
+
+
 def test_one_arm_that_lost_users_among_three_is_named() -> None:
     world = World(tail=3.0, users=100_000, impressions=300_000, weights=(2.0, 1.0, 1.0), lost=0.4)
 

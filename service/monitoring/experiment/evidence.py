@@ -114,16 +114,18 @@ class CellSum:
         """Variance of the sum if the value is the true one."""
         return max(quadratic.at(value) for quadratic in self.variances)
 
-    def log_evidence(self, value: float, scale: float) -> float:
+    def log_evidence(self, value: float, *scales: float) -> float:
         """Log e-value against the value, a natural logarithm.
 
         Args:
             value: The hypothesis.
-            scale: Variance at which the evidence is sharpest, see :func:`sharpest_at`.
+            scales: Variances at which the evidence is sharpest, see :func:`sharpest_at`; of
+                several the evidence is the mean.
         """
-        spread = self.variance(value) + scale
+        each = np.array(scales)
+        spread = self.variance(value) + each
         total = float(self.numerators.sum() - value * self.weights.sum())
-        return 0.5 * (math.log(scale / spread) + total**2 / spread)
+        return _log_mean_exp((np.log(each / spread) + total**2 / spread) / 2)
 
     def interval(self, *, level: float, scale: float, time_at: float) -> Interval | None:
         """Values that have not been rejected.
@@ -166,7 +168,6 @@ def sharpest_at(variance: float, level: float) -> float:
     return variance / (1 + 2 * math.log(1 / level) + math.log(1 + 2 * math.log(1 / level)))
 
 
-def log_mean_exp(logs: Floats) -> float:
-    """Logarithm of the mean of e-values, itself one."""
+def _log_mean_exp(logs: Floats) -> float:
     most = float(logs.max())
     return most + math.log(float(np.exp(logs - most).mean()))

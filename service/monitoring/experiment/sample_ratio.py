@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.monitoring.experiment.arms import Arm, Floats
-from service.monitoring.experiment.evidence import CellSum, log_mean_exp
+from service.monitoring.experiment.evidence import CellSum
 
-_SCALES = 10.0 ** np.arange(13)
+_SCALES = tuple(10.0**power for power in range(13))
 """Squared impressions. How much users bring is not known beforehand, so all scales are tried."""
+_USUAL = 3.0
+"""A cell within so many median deviations of the others is as good as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +66,25 @@ def sample_ratio(arms: Sequence[Arm], level: float) -> SampleRatio:
     )
 
 
+def _trust(deviations: Floats) -> Floats:
+    usual = _USUAL * float(np.median(np.abs(deviations)))
+    return np.asarray(1 / (1 + (deviations / usual) ** 2)) if usual else np.ones_like(deviations)
+
+
 def _share(arm: Arm, every: Floats, share: float) -> ArmShare:
     total = float(every.sum())
     observed = evidence = None
     if total:
         observed = float(arm.counts.impressions.sum()) / total
+        # Of the median: a giant moves the mean of all cells.
+        deviations = every - np.median(every)
+        trust = _trust(deviations)
         nothing = np.zeros_like(every)
         terms = CellSum.randomised(
-            arm.counts.impressions - share * every,
+            trust * (arm.counts.impressions - share * every),
             nothing,
             share=share,
-            totals=(every - every.mean(), nothing),
+            totals=(trust * deviations, nothing),
         )
-        logs = np.array([terms.log_evidence(0.0, float(scale)) for scale in _SCALES])
-        evidence = log_mean_exp(logs)
+        evidence = terms.log_evidence(0.0, *_SCALES)
     return ArmShare(model_name=arm.model_name, expected=share, observed=observed, evidence=evidence)
