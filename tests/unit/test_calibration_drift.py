@@ -221,6 +221,22 @@ def test_clumps_that_are_spread_over_minutes_are_found() -> None:
     assert clumping.size > 3
 
 
+def test_evidence_is_divided_by_the_size_of_clumps() -> None:
+    rng = np.random.default_rng(8)
+    seen = simulated(BUSY, 2 * MINUTES_PER_DAY)
+    seen.clicks[:] = 4 * rng.binomial(seen.predictions, seen.scores / 4)
+    fresh, ticks = detector(), seen.ticks()
+    before, _ = fresh.advance(fresh.start(), ticks.part(slice(0, -1)))
+
+    after, _ = fresh.advance(before, ticks.part(slice(-1, None)))
+
+    size = Clumping.of(before.clumping).size
+    assert size > 3
+    factors = Bets.of(ZONE).log_factors(ticks.part(slice(-1, None)))[0]
+    expected = (before.cells + 1) * np.exp(np.minimum(factors / size, MOST_LOG_FACTOR))
+    assert after.cells == pytest.approx(expected)
+
+
 def test_neighbours_across_a_gap_are_not_compared() -> None:
     clumping = Clumping()
     for minute in (0, 1, 5000, 5001, 10_000):
