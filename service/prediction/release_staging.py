@@ -88,7 +88,7 @@ def _stage_model(plan: ReleasePlan, model: str, home: Path, served: Path | None)
             verify_version(folder, version)
         except (OSError, shutil.Error) as error:
             raise ReleaseRefusedError(
-                f"{origin} cannot be read ({error}); train again, or roll back"
+                f"{origin} cannot be copied ({error}); train again, or roll back"
             ) from error
         except ModelFolderError as error:
             raise ReleaseRefusedError(_at_origin(str(error), home, plan)) from error

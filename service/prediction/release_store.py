@@ -96,7 +96,7 @@ class ReleaseStore:
         """Copy everything that a plan names into a new generation, which nobody serves yet.
 
         Raises:
-            ReleaseRefusedError: Something that it names is not there.
+            ReleaseRefusedError: Something that it names is not there, or it cannot be written.
         """
         pointer = self.pointer()
         generation = max([pointer.newest if pointer else 0, *self._generations()]) + 1
@@ -104,8 +104,12 @@ class ReleaseStore:
         try:
             (home / _WORKERS).mkdir(parents=True)
             stage(plan, home, served=self._home(pointer.serving) if pointer else None)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(home, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ReleaseRefusedError(
+                    f"{home} cannot be written: {error.strerror}; mend the state folder"
+                ) from error
             raise
         return generation
 

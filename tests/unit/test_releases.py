@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,13 +73,15 @@ class Instance:
             serving_seconds=serve,
         )
 
-    def release(self, releases: Releases | None = None) -> Released:
+    def release(self, releases: Releases | None = None, only: str | None = None) -> Released:
         """Reload while the followers run."""
+        return self.followed((releases or self.releases()).reload(only))
 
+    def followed(self, change: Coroutine[None, None, Released]) -> Released:
         async def run() -> Released:
             following = [asyncio.create_task(follower.run()) for follower in self.followers]
             try:
-                return await (releases or self.releases()).reload(None)
+                return await change
             finally:
                 for task in following:
                     task.cancel()
@@ -217,6 +219,37 @@ def test_a_release_right_after_one_that_was_refused_is_another_one(instance: Ins
 
     assert released.generation == 3
     assert instance.versions != [broken.version]
+
+
+def test_one_model_is_released_alone_and_goes_back_alone(instance: Instance) -> None:
+    first_version(instance.models, "other")
+    worker = instance.add_worker("a")
+    instance.release()
+    old = worker.versions
+    new = {name: next_version(instance.models, name).version for name in ("logistic", "other")}
+
+    released = instance.release(only="logistic")
+
+    assert [model.name for model in released.loaded] == ["logistic"]
+    assert worker.versions == {"logistic": new["logistic"], "other": old["other"]}
+    # What stays is linked, so it can be deleted where it came from.
+    shutil.rmtree(instance.models / "other")
+    instance.followed(instance.releases().rollback("logistic"))
+    assert worker.versions == old
+
+
+def test_a_rollback_that_a_restart_would_undo_is_refused(instance: Instance) -> None:
+    instance.add_worker("a")
+    next_version(instance.models)
+    instance.release()
+    before = instance.versions
+    (instance.models / "logistic/.CURRENT").mkdir()  # where the new pointer is written first
+
+    with pytest.raises(ReleaseRefusedError, match="a restart would undo the rollback; write 2026"):
+        instance.followed(instance.releases().rollback("logistic"))
+
+    assert instance.versions == before
+    assert instance.store.serving().generation == 2
 
 
 def test_one_release_at_a_time(instance: Instance) -> None:
