@@ -41,7 +41,8 @@ class Cohorts:
     def between(self, model: ModelVersion, start: float, end: float) -> Cohort | None:
         """Give one cohort of the predictions between two minutes, in Unix seconds.
 
-        Its own ``start`` and ``end`` say what the history has of it.
+        An end within a minute takes in what that minute has had so far. Its own ``start`` and
+        ``end`` say what the history has of it.
 
         Returns:
             None where the history has nothing of the model version.
@@ -50,6 +51,10 @@ class Cohorts:
         if window is None:
             return None
         first, after_last = cohort_minutes(window)
+        begun = math.floor(end / COHORT_SECONDS) * COHORT_SECONDS
+        if begun < end and begun < window.end:
+            # The reading may be one that is usual for the boundary before it.
+            after_last = begun + COHORT_SECONDS
         return _cohort(
             model, window, self._clicks.sums(model, first, after_last, origin=self._origin)
         )

@@ -51,12 +51,13 @@ class Life:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
 
-    def predicts(self, minute: int, count: int = A_MINUTE) -> None:
+    def predicts(self, minute: int, count: int = A_MINUTE, *, tick: int | None = None) -> None:
         """Predict within the minute that begins at ``minute``; what is clicked is decided."""
+        tick = tick or minute + 60
         scores = self._rng.beta(2, 20, count)
         self.scores.append(scores)
         self.clicked.append(self._rng.random(count) < scores)
-        self.state.history("here").append(minute + 60, self._snapshot(minute + 60))
+        self.state.history("here").append(tick, self._snapshot(tick))
 
     def click(self, index: int, minute: int, *, origin: int = HERE) -> None:
         """Send the clicks on the predictions of a minute."""
@@ -154,6 +155,20 @@ def test_a_late_click_belongs_to_the_minute_of_its_prediction(state: State) -> N
     first, fourth, sixteenth = (int(life.clicked[number].sum()) for number in (0, 3, 15))
     assert (before.quality.clicks, before.maturing_clicks) == (first, 0)
     assert (after.quality.clicks, after.maturing_clicks) == (first + fourth, sixteenth)
+
+
+def test_a_click_in_the_first_seconds_of_a_minute_matures_with_its_prediction(
+    state: State,
+) -> None:
+    life = Life(state)
+    life.predicts(0)
+    life.predicts(60, tick=63)
+    life.click(1, 60)
+
+    report = watch(state).report(MODEL, 63.5)
+
+    assert report.maturing_predictions == 2 * A_MINUTE
+    assert report.maturing_clicks == life.clicked[1].sum() > 0
 
 
 def test_a_window_ends_where_clicks_are_complete_and_is_as_long_as_asked(state: State) -> None:
