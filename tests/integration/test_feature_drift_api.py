@@ -92,7 +92,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterat
     usual, unusual = (requests(bundle.encoder, name) for name in ("mobile", "hologram"))
     source = CountedFeatures(MODEL, bundle.version)
     with open_state(settings.state_store) as state:
-        baselines = ActiveBaselines({MODEL: bundle.baseline}, state.baselines)
+        baselines = ActiveBaselines(lambda: {MODEL: bundle.baseline}, state.baselines)
         baselines.save(baseline_of(bundle, scored=unusual, known=usual))
         watch = FeatureWatch(
             values=state.values,
