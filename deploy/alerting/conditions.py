@@ -137,11 +137,11 @@ def experiment_group() -> Group:
     )
 
 
-def quality_group() -> Group:
+def calibration_group() -> Group:
     """Clicks against predictions; silent until enough clicks have come."""
     shifts = series(catalogue.DRIFT_ACTIVE, type=DriftKind.CALIBRATION_SHIFT.value)
     return Group(
-        name="ctr_quality",
+        name="ctr_calibration",
         rules=[
             Alert(
                 name="CtrCalibrationOff",
@@ -266,7 +266,7 @@ def condition_groups(pace: Pace) -> Sequence[Group]:
     return [
         model_group(pace),
         experiment_group(),
-        quality_group(),
+        calibration_group(),
         bridge_group(pace),
         monitoring_group(pace),
     ]

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from deploy.alerting.burn_rate import INDICATORS, burn_groups
 from deploy.alerting.conditions import (
     bridge_group,
+    calibration_group,
     experiment_group,
     model_group,
     monitoring_group,
-    quality_group,
 )
 from deploy.alerting.pace import PRODUCTION, Pace
 from deploy.alerting.prometheus import prometheus_config
@@ -27,8 +27,7 @@ def rule_groups(pace: Pace) -> Mapping[str, Sequence[Group]]:
     """Give the groups of each rule file, by its name."""
     return {
         **{f"{indicator.level.name}.yml": burn_groups(indicator, pace) for indicator in INDICATORS},
-        "models.yml": [model_group(pace), experiment_group()],
-        "quality.yml": [quality_group()],
+        "models.yml": [model_group(pace), calibration_group(), experiment_group()],
         "bridge.yml": [bridge_group(pace)],
         "monitoring.yml": [monitoring_group(pace)],
     }
