@@ -147,7 +147,7 @@ class _Workers(Multiprocess):
             self.handle_term()
             return
         for process in self.processes:
-            # One that is starting would die of the signal.
+            # One that is starting does not hear it yet.
             if process.pid is not None and process.is_ready(timeout=1):
                 os.kill(process.pid, signal.SIGHUP)
                 return

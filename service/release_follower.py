@@ -8,6 +8,7 @@ from service.prediction.release_store import Acknowledgement, Pointer, ReleaseSt
 from service.prediction.serving import Serving
 
 _LOOK_AGAIN_SECONDS = 0.1
+_TRY_AGAIN_SECONDS = 2.0
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,9 +35,10 @@ class ReleaseFollower:
                 if not self._failing:
                     _LOGGER.exception("cannot follow a release; what was served is served on")
                 self._failing = True
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
                 self._failing = False
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _follow(self) -> None:
         pointer = self._store.pointer()

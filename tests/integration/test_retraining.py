@@ -150,6 +150,7 @@ def test_the_loop_is_closed_from_drift_to_answers_of_a_challenger_trained_on_rec
         answered = Counter(p["model_name"] for p in predictions["predictions"])
         baseline = client.get("/monitoring/baseline/xgboost_challenger").json()
         drift = client.get("/monitoring/drift/xgboost_challenger").json()
+        compared = client.get("/monitoring/experiment").json()
         # The test that runs now is not overwritten.
         again = client.post(
             url, headers={"Authorization": "Bearer secret"}, content=payload("xgboost")
@@ -165,6 +166,10 @@ def test_the_loop_is_closed_from_drift_to_answers_of_a_challenger_trained_on_rec
     assert baseline["model_version"] == challenger.version
     assert baseline["mean_prediction"] == challenger.baseline.mean_prediction
     assert drift["observations"] == answered["xgboost_challenger"]
+    assert compared["name"].startswith("xgboost_challenger-")
+    assert {v["model_name"]: v["model_version"] for v in compared["variants"]} == {
+        model: served[model] for model in ("xgboost", "xgboost_challenger")
+    }
     assert again["training"] == "an experiment is running"
     assert experiment.with_name("experiment.toml.before").read_text().startswith('name = "alone"')
 
