@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -67,6 +67,7 @@ def test_the_index_of_many_rows_is_the_symmetric_divergence() -> None:
     assert found == pytest.approx(stats.entropy(before, now) + stats.entropy(now, before), rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=8))
 def test_the_index_of_the_same_mix_is_zero_and_never_less(counts: list[int]) -> None:
     rows = np.array(counts, dtype=float)
@@ -112,6 +113,7 @@ def test_rows_in_clusters_count_as_clusters_and_as_rows_they_would_gain() -> Non
     assert np.exp(patient_log_factors(shares, limits, naive)[smallest]) @ chances > 1.5
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.97), st.integers(1, 400))
 def test_a_quick_bet_is_fair_to_any_law_whose_mean_is_the_limit(limit: float, rows: int) -> None:
     k = np.arange(rows + 1)
@@ -274,6 +276,7 @@ def test_too_few_rows_are_refused_with_the_number() -> None:
 # The clock.
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2_000_000_000))
 def test_the_clock_is_that_of_the_calendar(time: int) -> None:
     at = datetime.fromtimestamp(time, UTC)
