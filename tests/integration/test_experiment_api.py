@@ -125,7 +125,7 @@ def test_users_clicks_and_a_kill_are_told_as_they_were(tmp_path: Path, models_di
             assert low < TRUE_CTR[model] < high
             assert variant["error_rate"] == 0
             assert variant["avg_latency_ms"] > 0
-            expected = users.clicks[model] / users.summed[model]
+            expected = users.summed[model] / users.clicks[model]
             assert variant["calibration_ratio"] == pytest.approx(expected, rel=1e-3)
 
         comparison = body["comparison"]

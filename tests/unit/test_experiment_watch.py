@@ -237,6 +237,8 @@ def test_what_an_unknown_release_wrote_is_begun_afresh(world: World) -> None:
 def test_where_nothing_is_compared_nothing_is_kept(world: World) -> None:
     alone = replace(PLAN, weights={"a": 1.0})
 
-    assert world.watch(alone).advance(BEGAN) is None
+    report = world.watch(alone).advance(BEGAN)
+    assert report is not None
+    assert report.status is ExperimentStatus.NO_EXPERIMENT
     assert world.watch(alone).sight().report.status is ExperimentStatus.NO_EXPERIMENT
     assert world.state.values.load("s", "experiment") is None
