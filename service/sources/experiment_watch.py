@@ -96,10 +96,10 @@ class ExperimentWatch:
         self._stored.save(state)
         return self._report(state)
 
-    def report(self) -> ExperimentReport | None:
-        """Say what the last tick said, whoever did its work; None without an experiment."""
-        state = self._load(self._plan())
-        return None if state is None else self._report(state)
+    def report(self) -> ExperimentReport:
+        """Say what the last tick said, whoever did its work."""
+        plan = self._plan()
+        return self._report(self._load(plan) or ExperimentState.begin(plan, 0))
 
     def sight(self) -> ExperimentSight:
         """Say what is known now."""
