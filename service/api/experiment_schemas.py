@@ -38,7 +38,7 @@ class VariantBody(BaseModel):
     requests: Annotated[int, Field(description="To the version, whoever asked for it.")]
     calibration_ratio: Annotated[
         float | None,
-        Field(description="Clicks per predicted click; of all predictions of the version."),
+        Field(description="Predicted clicks per click, of all predictions of the version."),
     ]
     avg_latency_ms: Annotated[float | None, Field(description="Of those requests.")]
     error_rate: Annotated[float | None, Field(description="Percent of those.")]

@@ -78,12 +78,14 @@ class ExperimentWatch:
         An experiment begins with the first whole minute at which it is seen here.
 
         Returns:
-            None between whole minutes, and without an experiment.
+            None between whole minutes.
         """
-        plan = self._plan()
-        if tick % COHORT_SECONDS or not plan.compares:
+        if tick % COHORT_SECONDS:
             return None
-        state, at = self._load(plan), int(tick)
+        plan, at = self._plan(), int(tick)
+        if not plan.compares:
+            return self._report(ExperimentState.begin(plan, at))
+        state = self._load(plan)
         if state is None:
             state = ExperimentState.begin(plan, at)
         else:
@@ -94,10 +96,10 @@ class ExperimentWatch:
         self._stored.save(state)
         return self._report(state)
 
-    def report(self) -> ExperimentReport | None:
-        """Say what the last tick said, whoever did its work; None without an experiment."""
-        state = self._load(self._plan())
-        return None if state is None else self._report(state)
+    def report(self) -> ExperimentReport:
+        """Say what the last tick said, whoever did its work."""
+        plan = self._plan()
+        return self._report(self._load(plan) or ExperimentState.begin(plan, 0))
 
     def sight(self) -> ExperimentSight:
         """Say what is known now."""

@@ -28,7 +28,7 @@ class Sights:
     quality: Mapping[ModelVersion, Quality] = field(default_factory=dict)
     """Of every model, once a minute; else empty."""
     experiment: ExperimentReport | None = None
-    """Once a minute of an experiment."""
+    """Once a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

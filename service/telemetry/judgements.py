@@ -11,13 +11,13 @@ from service.monitoring.buckets import PREDICTION_BOUNDS
 from service.monitoring.counts import ModelVersion
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.kind import DriftKind
-from service.monitoring.experiment.comparison import Verdict
 from service.monitoring.experiment.report import ExperimentReport
 from service.monitoring.feature_drift import budget as feature_budget
 from service.monitoring.feature_drift.report import FeatureDrift
 from service.monitoring.health import HealthLevel, HealthStatus
 from service.monitoring.quality.intervals import Interval
 from service.monitoring.quality.measures import Estimate, Measure, Quality, QualityStatus
+from service.telemetry.experiment_gauges import GaugeValue, gauges_of
 from service.telemetry.series import ABSENT, Series, WorkerFiles
 
 _QUALITY = {
@@ -37,6 +37,7 @@ class JudgementGauges:
     def __init__(self, files: WorkerFiles) -> None:
         self._files = files
         self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
+        self._experiment: Mapping[tuple[str, tuple[str, ...]], GaugeValue] = {}
 
     def show_health(self, model: str, status: HealthStatus) -> None:
         """Show the status of a model."""
@@ -98,36 +99,17 @@ class JudgementGauges:
             )
 
     def show_experiment(self, report: ExperimentReport) -> None:
-        """Show what an experiment says; what is not known stays absent."""
-        by_model = {
-            variant.arm.model_name: {
-                "model": variant.arm.model_name,
-                "version": variant.arm.model.version,
-                "experiment": report.key,
-            }
-            for variant in report.variants
-        }
-        for variant in report.variants:
-            labels = by_model[variant.arm.model_name]
-            self._set_if_known(catalogue.EXPERIMENT_CTR, labels, variant.ctr)
-        for one in report.comparisons:
-            labels = by_model[one.challenger]
-            low, high = one.interval or (None, None)
-            for metric, value in (
-                (catalogue.EXPERIMENT_DIFFERENCE, one.difference),
-                (catalogue.EXPERIMENT_DIFFERENCE_LOWER, low),
-                (catalogue.EXPERIMENT_DIFFERENCE_UPPER, high),
-                (catalogue.EXPERIMENT_LOG_EVIDENCE, one.evidence),
-            ):
-                self._set_if_known(metric, labels, value)
-            for verdict in Verdict:
-                holds = float(one.verdict is verdict)
-                self._set(catalogue.EXPERIMENT_VERDICT, {**labels, "verdict": verdict.value}, holds)
-        ratio = report.sample_ratio
-        if ratio is not None:
-            labels = {"experiment": report.key}
-            self._set(catalogue.EXPERIMENT_MISMATCH, labels, float(ratio.mismatch))
-            self._set_if_known(catalogue.EXPERIMENT_MISMATCH_LOG_EVIDENCE, labels, ratio.evidence)
+        """Show what an experiment says; what is not known, or of an experiment before, is absent.
+
+        A mismatch of an experiment that is over would else be alerted on until the service stops.
+        """
+        shown = {gauge.identity: gauge for gauge in gauges_of(report)}
+        for identity, gauge in self._experiment.items():
+            if identity not in shown:
+                self._set(gauge.metric, gauge.labels, ABSENT)
+        for gauge in shown.values():
+            self._set(gauge.metric, gauge.labels, gauge.value)
+        self._experiment = shown
 
     def show_snapshot_stored(self, at: float) -> None:
         """Show when the history was last written, in Unix seconds."""
@@ -152,12 +134,6 @@ class JudgementGauges:
     def flush(self) -> None:
         """Make what was shown visible to all workers."""
         self._files.flush()
-
-    def _set_if_known(
-        self, metric: catalogue.Metric, labels: Mapping[str, str], value: float | None
-    ) -> None:
-        if value is not None:
-            self._set(metric, labels, value)
 
     def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> None:
         identity = (metric.name, tuple(labels.values()))

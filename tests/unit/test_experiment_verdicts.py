@@ -223,7 +223,7 @@ def test_ratios_of_nothing_are_no_numbers() -> None:
     assert (nothing.error_ratio, nothing.mean_seconds, nothing.calibration_ratio) == (None,) * 3
     served = Served(requests=4, errors=1, duration_seconds=2.0, durations=4)
     assert (served.error_ratio, served.mean_seconds) == (0.25, 0.5)
-    assert Served(predicted_clicks=4.0, clicks=5.0).calibration_ratio == 1.25
+    assert Served(predicted_clicks=5.0, clicks=4.0).calibration_ratio == 1.25
 
 
 @pytest.mark.skipif(not OBD.exists(), reason="the log is not part of the project")

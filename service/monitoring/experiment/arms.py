@@ -51,8 +51,8 @@ class Served:
 
     @property
     def calibration_ratio(self) -> float | None:
-        """Clicks per click that was predicted; None without a prediction."""
-        return self.clicks / self.predicted_clicks if self.predicted_clicks else None
+        """Predicted clicks per click, above 1 if too many are predicted; None without a click."""
+        return self.predicted_clicks / self.clicks if self.clicks else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
