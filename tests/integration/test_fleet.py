@@ -247,7 +247,7 @@ def test_drift_of_the_fleet_is_shown_by_every_replica(fleet: Fleet) -> None:
         return found
 
     wait_until(
-        lambda: all(value == pytest.approx(16.77, abs=0.01) for value in thresholds()),
+        lambda: all(value == pytest.approx(16.99, abs=0.01) for value in thresholds()),
         seconds=60,
         what="every replica shows the fleet's drift",
     )

@@ -54,7 +54,7 @@ def test_a_replay_prints_one_object_with_the_alarm(
     answer = json.loads(capsys.readouterr().out)
     assert status == 0
     assert answer["ticks"] == 150
-    assert answer["threshold"] == pytest.approx(16.77, abs=0.01)
+    assert answer["threshold"] == pytest.approx(16.99, abs=0.01)
     assert answer["max_log_evidence"] > answer["threshold"]
     alarm = answer["alarms"][0]
     assert alarm["type"] == "mean_shift"
