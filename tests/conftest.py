@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 from compose_file import find_compose
+from hypothesis import settings
 from postgres import PostgreSQL, find_programs, running_postgres
 from service_process import ROOT, Service, running_service
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("whatever the machine does", deadline=None)
+settings.load_profile("whatever the machine does")
 
 
 @pytest.fixture(scope="session")
