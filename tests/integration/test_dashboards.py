@@ -29,6 +29,11 @@ WITHOUT_DATA = {
     catalogue.EXPERIMENT_DIFFERENCE_UPPER.name: "needs clicks on those",
     catalogue.EXPERIMENT_LOG_EVIDENCE.name: "needs clicks on those",
     catalogue.EXPERIMENT_MISMATCH_LOG_EVIDENCE.name: "needs those",
+    catalogue.SHADOW_PREDICTIONS.name: "needs a shadow model",
+    f"{catalogue.SHADOW_PREDICTION.name}_count": "needs a shadow model",
+    catalogue.SHADOW_PREDICTION_SQUARED.name: "needs a shadow model",
+    catalogue.SHADOW_ANSWERED.name: "needs a shadow model",
+    catalogue.SHADOW_DIFFERENCE_SQUARED.name: "needs a shadow model",
     catalogue.BRIDGE_COMPLETENESS.name: "needs a day that is over",
     catalogue.BRIDGE_FAILURES.name: "needs a call that failed",
 }
