@@ -113,6 +113,16 @@ def test_a_change_is_found_in_time(change: str, minutes: float) -> None:
     assert found <= minutes
 
 
+def test_a_gross_change_within_the_day_is_not_taken_for_dispersion() -> None:
+    onset = TOMORROW + 3 * 3600
+    ticks = Traffic(QUIET, 1).day(TOMORROW, after(CHANGES["new ads, +60 points"][1], onset))
+
+    found = first_alarm(known(QUIET), (t for t in ticks if t.end <= onset + 7200), "ad")
+
+    assert found is not None
+    assert 180 < found <= 180 + 75
+
+
 def test_five_points_are_found_where_shares_hardly_move_of_themselves() -> None:
     found = first_alarm(
         known(STEADY), ticks_of(Traffic(STEADY, 1), 3, "device +5 points"), "device"

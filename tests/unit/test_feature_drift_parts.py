@@ -255,6 +255,17 @@ def test_shares_that_jump_from_hour_to_hour_have_a_wider_zone() -> None:
     assert wide > 0.02 + Z * math.sqrt(2) * 0.06
 
 
+def test_days_that_differ_have_a_wider_zone_though_their_hours_do_not() -> None:
+    mixes = {hour: (5500, 4500) if hour // 24 % 2 else (4500, 5500) for hour in range(24 * 14)}
+
+    course = FeatureCourse.of("device", distribution(mixes))
+
+    # Neighbouring days differ by ten points, as with a standard deviation of 0.1 / sqrt(2).
+    assert course.zones[12, 0] == pytest.approx(
+        0.02 + Z * math.sqrt(1 + 1 / 14) * 0.1 / math.sqrt(2), rel=0.02
+    )
+
+
 def test_new_ads_may_become_a_quarter_more_and_devices_not() -> None:
     mixes = dict.fromkeys(range(24), (9500, 500))
     values = ("(seen)", "(unseen)")

@@ -15,6 +15,8 @@ _FADING = 1 - 1 / 576
 _PRIOR_BLOCKS = 24.0
 """The baseline's wander counts for so many blocks."""
 _LEAST_WANDER = 0.003
+_MOST_MOVED = 0.2
+"""Counted of a difference, or a gross change would for two days pass for a wild traffic's own."""
 _GUARD = 1.5
 """The variance may be so many times what was estimated."""
 
@@ -51,6 +53,7 @@ class Dispersion:
             return self
         rows, rows_before = np.maximum(now.rows, 1), np.maximum(before.rows, 1)
         moved = now.counts / rows - now.expected - (before.counts / rows_before - before.expected)
+        moved = moved.clip(-_MOST_MOVED, _MOST_MOVED)
         fewer = 2 / (1 / rows + 1 / rows_before)
         least = np.minimum(1 / (2 * fewer), 0.5)
         middle = ((now.expected + before.expected) / 2).clip(least, 1 - least)
