@@ -1,7 +1,7 @@
 """A/B verdicts measured: false winners, false mismatches, and how long true ones take.
 
     python -m benchmarks.experiments           some five minutes
-    python -m benchmarks.experiments --long    2,000 experiments a world, an hour
+    python -m benchmarks.experiments --long    1,000 experiments a world, half an hour
 
 Users are simulated (see `experiment_worlds`). Beside ours stand the usual tests on impressions,
 read at every look and once at the end (see `experiment_readers`). Tables in Markdown.
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str]) -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--long", action="store_true", help="what docs/experiments.md shows")
-    runs = 2000 if parser.parse_args(arguments).long else 200
+    runs = 1000 if parser.parse_args(arguments).long else 200
     _print_equals(EQUALS, runs, 100)
     _print_equals(("tail 1.1", "tail 1.5", "tail 1.5, 90:10"), runs // 10, 1000)
     _print_left_out(runs // 4, 100)
