@@ -110,7 +110,7 @@ def print_scenario(name: str, days: int, runs: int) -> None:
     normal = control(name, days)
     waited = {change: delays(name, change, runs) for change in CHANGES}
     print(f"\n| {name} | pages in {days} days | time in alarm |", " | ".join(CHANGES), "|")
-    print("|", " --- |" * (3 + len(CHANGES)))
+    print("|" + " --- |" * (3 + len(CHANGES)))
     for tool in (OURS, *(peer.name for peer in PEERS)):
         pages = sum(heard.pages[tool] for heard in normal)
         share = sum(heard.in_alarm[tool] for heard in normal) / sum(h.looks for h in normal)

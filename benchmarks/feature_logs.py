@@ -117,7 +117,7 @@ def print_logs(folder: Path) -> None:
         hours = (trial.seconds[-1] - trial.seconds[0]) / _HOUR
         heard = {name: (feature, trial.hear(c)) for name, (feature, c) in _CHANGES.items()}
         print(f"\n| {trial.name} | pages in {hours:.0f} h | features |", " | ".join(heard), "|")
-        print("|", " --- |" * (3 + len(heard)))
+        print("|" + " --- |" * (3 + len(heard)))
         for tool in tools:
             wrong = sorted(feature for name, feature in normal.first if name == tool)
             cells = [
