@@ -18,8 +18,8 @@ CHANGES = (0.012, 0.03, 0.08, 0.2, 0.5)
 """Changes beyond the zone that are betted on; less where there is no such room."""
 PATIENT = 2 * len(CHANGES)
 """Of the cells, shape ``(PATIENT + 2, v)``, the first; half of them bet on more, half on less."""
-_MOST_PER_BLOCK = 2.0
-"""So that a burst which ends within three quarters of an hour is no alarm, however great."""
+_MOST_PER_BLOCK = 1.5
+"""So that a burst which ends within an hour is no alarm, however great."""
 _GROSS = 0.3
 _GROSS_ON_CLOCK = 0.05
 """Who is asked about the wrong hour is so at once and altogether."""
