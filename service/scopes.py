@@ -59,7 +59,13 @@ class ScopeParts:
         history = self._state.history(settings.scope)
         source = local_source(registry, history)
         alone = settings.monitoring_source == "local"
-        instance = self._scope(ScopeName.INSTANCE, settings.scope, source, judges=alone)
+        instance = self._scope(
+            ScopeName.INSTANCE,
+            settings.scope,
+            source,
+            interval_seconds=settings.snapshot_interval,
+            judges=alone,
+        )
         job = self._job(
             instance,
             settings.scope,
@@ -81,6 +87,7 @@ class ScopeParts:
             ScopeName.FLEET,
             FLEET_SCOPE,
             HistorySource(fleet.read, everywhere),
+            interval_seconds=settings.fleet_interval,
             judges=True,
         )
         shared = self._job(
@@ -98,7 +105,15 @@ class ScopeParts:
         if self._api is not None:
             self._api.close()
 
-    def _scope(self, name: ScopeName, key: str, source: HistorySource, *, judges: bool) -> Scope:
+    def _scope(
+        self,
+        name: ScopeName,
+        key: str,
+        source: HistorySource,
+        *,
+        interval_seconds: float,
+        judges: bool,
+    ) -> Scope:
         settings, state = self._settings, self._state
         origin = origin_of(settings.instance) if name is ScopeName.INSTANCE else None
         cohorts = Cohorts(
@@ -154,6 +169,7 @@ class ScopeParts:
             quality=quality,
             experiment=experiment,
             baselines=self._baselines,
+            interval_seconds=interval_seconds,
         )
         writes_history = settings.bridge_enabled and key == settings.monitored_scope
         return Scope(

@@ -78,14 +78,14 @@ class ExperimentWatch:
         An experiment begins with the first whole minute at which it is seen here.
 
         Returns:
-            None between whole minutes.
+            None before that minute.
         """
-        if tick % COHORT_SECONDS:
-            return None
         plan, at = self._plan(), int(tick)
         if not plan.compares:
             return self._report(ExperimentState.begin(plan, at))
         state = self._load(plan)
+        if state is None and tick % COHORT_SECONDS:
+            return None
         if state is None:
             state = ExperimentState.begin(plan, at)
         else:

@@ -26,7 +26,7 @@ class Sights:
     features: Sequence[FeatureSight] = ()
     """The same of what the models are asked."""
     quality: Mapping[ModelVersion, Quality] = field(default_factory=dict)
-    """Of every model, once a minute; else empty."""
+    """Of every model, when a minute has begun or matured; else empty."""
     experiment: ExperimentReport | None = None
     """Once a minute."""
 
@@ -43,11 +43,13 @@ class Watches:
     experiment: ExperimentWatch
     baselines: ActiveBaselines
     """Know what is served."""
+    interval_seconds: float
+    """From one tick to the next."""
 
     def advance(self, row: Tick) -> Sights:
         """Fold in what is new at a tick; blocks, and is durable when it returns."""
         found = Sights()
-        if row.tick % COHORT_SECONDS == 0:
+        if self._due(row.tick):
             # Before drift, which tells of it.
             self.calibration.advance(row.snapshot.at)
             found = replace(
@@ -72,9 +74,15 @@ class Watches:
         return Sights(
             drift=self.drift.sights(),
             features=self.features.sights(boundary),
-            quality=self._quality(boundary) if boundary % COHORT_SECONDS == 0 else {},
+            quality=self._quality(boundary) if self._due(boundary) else {},
             experiment=self.experiment.report(),
         )
+
+    def _due(self, tick: float) -> bool:
+        """Whether a minute has begun, or one of predictions has matured, since the last tick."""
+        last = tick - self.interval_seconds
+        matured = self.quality.mature_until(tick) > self.quality.mature_until(last)
+        return matured or tick % COHORT_SECONDS == 0
 
     def _quality(self, boundary: float) -> Mapping[ModelVersion, Quality]:
         served = (ModelVersion(*model) for model in self.baselines.models.items())
