@@ -28,7 +28,7 @@ class Sights:
     quality: Mapping[ModelVersion, Quality] = field(default_factory=dict)
     """Of every model, when a minute has begun or matured; else empty."""
     experiment: ExperimentReport | None = None
-    """Once a minute."""
+    """At the same ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
