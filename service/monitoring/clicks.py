@@ -57,7 +57,7 @@ class Click(NamedTuple):
     @property
     def minute(self) -> int:
         """Beginning of its cohort, Unix seconds."""
-        return self.milliseconds // 1000 // COHORT_SECONDS * COHORT_SECONDS
+        return minute_of(self.milliseconds // 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,15 +114,25 @@ class Cohort:
     clicks: ClickSums
 
 
-def cohort_minutes(window: Window) -> tuple[int, int]:
+def cohort_minutes(window: Window, end: float) -> tuple[int, int]:
     """Find the minutes whose clicks belong to the predictions of ``window``.
 
-    A window that ends in the middle of a minute ends with a life of the service: nothing was
-    predicted in the rest of it.
+    However late the reading for ``end`` was, the minute that follows is the next cohort's: else
+    its clicks would count in both. Where the window ends before that minute, a life of the
+    service did: nothing was predicted in the rest of its last minute.
+
+    Args:
+        window: What was predicted.
+        end: The boundary of the clock that it was asked to end at, in Unix seconds; a minute that
+            has only begun by then is taken in.
 
     Returns:
         The first minute and the one after the last, Unix seconds.
     """
-    first = math.floor(window.start / COHORT_SECONDS) * COHORT_SECONDS
-    after_last = math.ceil((window.end - _READING_SECONDS) / COHORT_SECONDS) * COHORT_SECONDS
-    return first, after_last
+    reached = end if window.end >= minute_of(end) else window.end - _READING_SECONDS
+    return minute_of(window.start), math.ceil(reached / COHORT_SECONDS) * COHORT_SECONDS
+
+
+def minute_of(seconds: float) -> int:
+    """Beginning of the cohort of a prediction, or of a boundary; both in Unix seconds."""
+    return math.floor(seconds / COHORT_SECONDS) * COHORT_SECONDS

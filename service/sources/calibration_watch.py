@@ -1,13 +1,12 @@
 """Runs the test of calibration of every model over cohorts whose clicks are complete."""
 
-import math
 from itertools import islice
 
 from service.monitoring.calibration.detector import CalibrationDetector
 from service.monitoring.calibration.report import CalibrationReport, report
 from service.monitoring.calibration.state import CalibrationState
 from service.monitoring.calibration.ticks import CalibrationTicks
-from service.monitoring.clicks import COHORT_SECONDS
+from service.monitoring.clicks import minute_of
 from service.monitoring.counts import ModelVersion
 from service.sources.active_baselines import ActiveBaselines
 from service.sources.cohorts import Cohorts
@@ -54,10 +53,10 @@ class CalibrationWatch:
         state = self._load(served.model, detector)
         if state is None:
             # Nothing was predicted before the version was served.
-            self._save(served.model, detector.start(end=_minute(now)))
+            self._save(served.model, detector.start(end=minute_of(now)))
             return
         done = now if state.end is None else state.end
-        cohorts = self._cohorts.minutes(served, _minute(done), self._cohorts.mature_until(now))
+        cohorts = self._cohorts.minutes(served, minute_of(done), self._cohorts.mature_until(now))
         ripe = list(islice(cohorts, _MOST_COHORTS))
         if ripe:
             state, _ = detector.advance(state, CalibrationTicks.of(ripe))
@@ -79,10 +78,6 @@ class CalibrationWatch:
 
     def _save(self, model: str, state: CalibrationState) -> None:
         self._values.save(self._scope, _name(model), state.to_json().encode())
-
-
-def _minute(seconds: float) -> int:
-    return math.floor(seconds / COHORT_SECONDS) * COHORT_SECONDS
 
 
 def _name(model: str) -> str:

@@ -1,9 +1,8 @@
 """Cohorts: predictions from the history of counters, and the clicks on them from the state."""
 
-import math
 from collections.abc import Iterator
 
-from service.monitoring.clicks import COHORT_SECONDS, ClickSums, Cohort, cohort_minutes
+from service.monitoring.clicks import COHORT_SECONDS, ClickSums, Cohort, cohort_minutes, minute_of
 from service.monitoring.counts import ModelVersion, counts_of_version
 from service.monitoring.window import Window
 from service.sources.stored_windows import StoredWindows
@@ -35,8 +34,7 @@ class Cohorts:
 
     def mature_until(self, now: float) -> int:
         """End of the last minute whose clicks are complete, in Unix seconds."""
-        mature = now - self._attribution_seconds
-        return math.floor(mature / COHORT_SECONDS) * COHORT_SECONDS
+        return minute_of(now - self._attribution_seconds)
 
     def between(self, model: ModelVersion, start: float, end: float) -> Cohort | None:
         """Give one cohort of the predictions between two minutes, in Unix seconds.
@@ -50,11 +48,7 @@ class Cohorts:
         window = self._source.between(start, end)
         if window is None:
             return None
-        first, after_last = cohort_minutes(window)
-        begun = math.floor(end / COHORT_SECONDS) * COHORT_SECONDS
-        if begun < end and begun < window.end:
-            # The reading may be one that is usual for the boundary before it.
-            after_last = begun + COHORT_SECONDS
+        first, after_last = cohort_minutes(window, end)
         return _cohort(
             model, window, self._clicks.sums(model, first, after_last, origin=self._origin)
         )
@@ -63,7 +57,7 @@ class Cohorts:
         """Give a cohort for each minute between two, in order; a gap is one longer cohort."""
         by_minute = self._clicks.sums_by_minute(model, start, end, origin=self._origin)
         for window in self._source.minutes(start, end):
-            first, after_last = cohort_minutes(window)
+            first, after_last = cohort_minutes(window, minute_of(window.end))
             clicks = ClickSums.total(
                 by_minute[minute]
                 for minute in range(first, after_last, COHORT_SECONDS)

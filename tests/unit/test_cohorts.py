@@ -115,6 +115,21 @@ def test_a_gap_in_the_history_is_one_longer_cohort(
     assert sizes(missing) == (50, 4)
 
 
+def test_however_late_a_reading_is_no_click_counts_for_two_minutes(
+    state: State, history: History, cohorts: Cohorts
+) -> None:
+    # The one for 120 waited 50 s for the state store.
+    for tick, at, predictions in ((60, 60.02, 10), (120, 170.0, 30), (180, 180.02, 70)):
+        history.append(tick, reading(at, predictions))
+    click_at(state, 70, 130, 140, 150)
+
+    assert [sizes(c) for c in cohorts.minutes(MODEL, 60, 180)] == [(20, 1), (40, 3)]
+    for start, size in ((60, (20, 1)), (120, (40, 3))):
+        cohort = cohorts.between(MODEL, start, start + 60)
+        assert cohort is not None
+        assert sizes(cohort) == size
+
+
 def test_the_last_minute_of_a_life_is_whole(
     state: State, history: History, cohorts: Cohorts
 ) -> None:
@@ -161,3 +176,4 @@ def test_clicks_on_the_predictions_of_other_instances_are_theirs(
         cohort = source.between(MODEL, 60, 120)
         assert cohort is not None
         assert cohort.clicks.count == clicks
+        assert [sizes(minute) for minute in source.minutes(MODEL, 60, 120)] == [(20, clicks)]
