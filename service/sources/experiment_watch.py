@@ -1,12 +1,11 @@
 """Adds up what each arm of the experiment was given, minute by minute, and says what it means."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.monitoring.clicks import COHORT_SECONDS
+from service.monitoring.clicks import COHORT_SECONDS, minute_of
 from service.monitoring.counts import ModelVersion
 from service.monitoring.experiment.arms import ArmCounts, Floats
 from service.monitoring.experiment.growth import impressions_by_cell, served
@@ -89,10 +88,7 @@ class ExperimentWatch:
         if state is None:
             state = ExperimentState.begin(plan, at)
         else:
-            mature = math.floor((at - self._attribution_seconds) / COHORT_SECONDS) * COHORT_SECONDS
-            until = max(mature, state.until)
-            growth = self._growth(plan, state, until)
-            state = state.advanced(growth, until=until, at=at)
+            state = self._advanced(plan, state, at)
         self._stored.save(state)
         return self._report(state)
 
@@ -130,10 +126,18 @@ class ExperimentWatch:
             instances=now.instances,
         )
 
+    def _advanced(self, plan: Plan, state: ExperimentState, at: int) -> ExperimentState:
+        until = minute_of(at - self._attribution_seconds)
+        window = self._source.between(state.until, until) if until > state.until else None
+        if window is None or window.end < until:
+            # The history stood still then: clicks wait for their predictions, which come with the
+            # first reading after it.
+            return replace(state, at=at)
+        return state.advanced(self._growth(plan, state, window, until), until=until, at=at)
+
     def _growth(
-        self, plan: Plan, state: ExperimentState, until: int
+        self, plan: Plan, state: ExperimentState, window: Window, until: int
     ) -> Mapping[ModelVersion, ArmCounts]:
-        window = self._source.between(state.until, until) or _NOTHING
         found = {}
         for model in (arm.model for arm in state.arms):
             clicks = self._clicks.by_cell(

@@ -212,6 +212,50 @@ def test_nothing_is_lost_or_doubled_through_kills_gaps_and_repeated_ticks(world:
     assert counted(world.watch()) == {model: (given[model], clicked[model]) for model in "ab"}
 
 
+def test_clicks_of_a_gap_in_the_history_wait_for_their_predictions(world: World) -> None:
+    world.tick(BEGAN)
+    world.watch().advance(BEGAN)
+    for minute in range(30):  # The state store does not answer; clicks are sent again later.
+        world.predict("a", 0, 100)
+        world.click("a", 0, BEGAN + 60 * minute + 30)
+    world.tick(BEGAN + 1800)
+
+    for minute in range(30, 59):
+        world.watch(attribution_seconds=1740).advance(BEGAN + 60 * minute)
+        assert counted(world.watch())["a"] == (0, 0)
+    world.watch(attribution_seconds=1740).advance(BEGAN + 3540)
+
+    assert counted(world.watch())["a"] == (3000, 30)
+
+
+def test_a_longer_attribution_window_counts_no_minute_again(world: World) -> None:
+    for minute in range(10):
+        world.tick(BEGAN + 60 * minute)
+        world.watch().advance(BEGAN + 60 * minute)
+        world.predict("a", 0, 10)
+        world.click("a", 0, BEGAN + 60 * minute + 30)
+    before = counted(world.watch())["a"]
+
+    for minute in range(10, 20):
+        world.tick(BEGAN + 60 * minute)
+        world.watch(attribution_seconds=300).advance(BEGAN + 60 * minute)
+
+    assert before == (80, 8)
+    assert counted(world.watch())["a"] == (100, 10)
+
+
+def test_calibration_is_of_the_same_minutes_and_of_this_instance(world: World) -> None:
+    world.click("a", 1, BEGAN - 30)
+    for minute in range(4):
+        world.tick(BEGAN + 60 * minute)
+        report = world.watch().advance(BEGAN + 60 * minute)
+        world.click("a", 1, BEGAN + 60 * minute + 30)
+        world.click("a", 1, BEGAN + 60 * minute + 30, origin=ELSEWHERE)
+
+    assert report is not None
+    assert report.variants[0].arm.counts.served.clicks == 2
+
+
 def test_other_shares_or_another_version_begin_afresh(world: World) -> None:
     for minute in range(3):
         world.tick(BEGAN + 60 * minute)
