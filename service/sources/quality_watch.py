@@ -21,7 +21,8 @@ class QualityWatch:
 
     Args:
         cohorts: Of the scope.
-        window_seconds: How long a span of predictions is judged, unless asked otherwise.
+        window_seconds: How long a span of predictions is judged, unless asked otherwise; rounded
+            up to whole minutes.
         attribution_seconds: After so long no click comes in for a prediction any more.
         min_predictions: Fewer are too little to judge by.
     """
@@ -46,7 +47,7 @@ class QualityWatch:
     def quality(self, model: ModelVersion, now: float) -> Quality:
         """Judge the predictions that were the latest mature ones at ``now``."""
         end = self._cohorts.mature_until(now)
-        return self._between(model, end - self._window_seconds, end)
+        return self._between(model, self._start(end, self._window_seconds), end)
 
     def report(
         self, model: ModelVersion, now: float, *, window_seconds: float | None = None
@@ -56,8 +57,7 @@ class QualityWatch:
         A span is rounded up to whole minutes.
         """
         mature = self._cohorts.mature_until(now)
-        minutes = math.ceil((window_seconds or self._window_seconds) / COHORT_SECONDS)
-        start = mature - minutes * COHORT_SECONDS
+        start = self._start(mature, window_seconds or self._window_seconds)
         maturing = self._cohorts.between(model, mature, now)
         quality = self._between(model, start, mature)
         return QualityReport(
@@ -71,6 +71,11 @@ class QualityWatch:
             attribution_seconds=self._attribution_seconds,
             min_predictions=self._min_predictions,
         )
+
+    @staticmethod
+    def _start(end: int, seconds: float) -> int:
+        # Clicks are kept by the minute: those of half a one are not known.
+        return end - math.ceil(seconds / COHORT_SECONDS) * COHORT_SECONDS
 
     def _sufficient_at(
         self, model: ModelVersion, start: float, mature: int, now: float

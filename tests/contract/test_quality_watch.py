@@ -185,6 +185,20 @@ def test_a_window_ends_where_clicks_are_complete_and_is_as_long_as_asked(state: 
     assert (quality.predictions, quality.clicks) == (len(scores), clicked.sum())
 
 
+def test_the_usual_window_is_cut_at_whole_minutes_as_one_that_is_asked_for(state: State) -> None:
+    life = Life(state)
+    for number in range(20):
+        life.predicts(60 * (number // 2), count=60, tick=30 * (number + 1))
+        life.click(number, 60 * (number // 2))
+
+    asked = watch(state, window=90)
+
+    gauged, answered = asked.quality(MODEL, 1200.0), asked.report(MODEL, 1200.0).quality
+    scores, clicked = life.rows(16, 20)
+    assert (gauged.predictions, gauged.clicks) == (len(scores), clicked.sum())
+    assert (gauged.ctr, gauged.window_start) == (answered.ctr, answered.window_start)
+
+
 def test_it_says_when_there_will_be_enough(state: State) -> None:
     life = Life(state)
     for number, minute in enumerate(range(0, 600, 60)):
