@@ -31,7 +31,8 @@ from service.state.store import State
 from service.ticker import TickJob
 
 _FORGETTING_SECONDS = 3600.0
-"""How much longer than they count clicks are remembered: clocks of replicas differ."""
+"""How much longer than they count clicks are remembered: clocks of replicas differ, and the first
+window of the history begins before what the history reaches back to."""
 
 
 class ScopeParts:
@@ -216,6 +217,6 @@ class ScopeParts:
         self._state.drift_samples(key).thin(now, history_seconds=kept)
         self._state.clicks.forget_before(
             expired=now - self._settings.attribution_window - _FORGETTING_SECONDS,
-            cohorts=now - kept,
+            cohorts=now - kept - _FORGETTING_SECONDS,
         )
         self._state.sampled_windows(key).drop_before(now - KEPT_SECONDS)

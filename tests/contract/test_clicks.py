@@ -133,6 +133,10 @@ def test_what_no_window_reaches_is_forgotten(state: State) -> None:
     old, recent = click(0.1, seconds=60, cell=1), click(0.1, seconds=600, cell=1)
     state.clicks.count([old, recent])
 
+    state.clicks.forget_before(expired=60, cohorts=60)
+    assert sums(state).count == 2
+    assert list(state.clicks.count([old])) == []
+
     state.clicks.forget_before(expired=120, cohorts=0)
     assert sums(state).count == 2
     assert set(state.clicks.count([old, recent])) == {old.key}
