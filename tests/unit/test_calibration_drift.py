@@ -210,6 +210,15 @@ def test_the_size_of_clumps_is_found_whatever_the_ratio(ratio: float, clump: int
     assert clump_size(ratio, clump, 5 * MINUTES_PER_DAY) == pytest.approx(clump, rel=0.15)
 
 
+def test_a_model_that_promises_next_to_nothing_breaks_nothing() -> None:
+    clumping = Clumping()
+    for minute in range(200):
+        clumping.add(60.0 * minute, (1000.0, 1e-170, 5.0))
+
+    # Every minute has the same clicks: less than chance would have.
+    assert clumping.size == 1.0
+
+
 def test_clumps_that_are_spread_over_minutes_are_found() -> None:
     rng = np.random.default_rng(7)
     clumping = Clumping()

@@ -265,6 +265,19 @@ def test_without_clicks_what_needs_one_is_absent_and_not_zero() -> None:
     assert found.calibration_interval.high == math.inf
 
 
+@pytest.mark.parametrize("score", [1e-300, 1e-170])
+def test_a_model_that_promises_next_to_nothing_is_judged_like_any_other(score: float) -> None:
+    found = quality((np.full(1_000, score), np.arange(1_000) < 30))
+
+    # The score interval of a Poisson mean, as above: their squares are too small to be known.
+    z = stats.norm.ppf(0.975)
+    reach = z * math.sqrt(30 + z**2 / 4)
+    assert found.status is QualityStatus.OK
+    assert found.calibration_interval == pytest.approx(
+        [1_000 * score / (30 + z**2 / 2 + side * reach) for side in (1, -1)], rel=1e-9, abs=0
+    )
+
+
 def test_where_everything_is_clicked_nothing_is_ranked() -> None:
     found = quality((np.full(1_000, 0.6), np.ones(1_000, dtype=np.bool_)))
 

@@ -58,7 +58,8 @@ class _Blocks:
         n, clicks = one[0] + other[0], one[2] + other[2]
         kept = 1 - self.minutes / _MEMORY_MINUTES
         difference = one[2] * other[1] - other[2] * one[1]
-        self.found = kept * self.found + difference**2 / (one[1] * other[1])
+        # Divided twice: the product of what is tiny would be zero.
+        self.found = kept * self.found + (difference / one[1]) * (difference / other[1])
         self.expected = kept * self.expected + clicks * (1 - clicks / n)
         self.pairs = kept * self.pairs + 1
 

@@ -53,10 +53,12 @@ def clicks_per_expected(clicks: float, expected: float, expected_squares: float)
 
     Source: the score method of Wilson (1927), applied to a sum of unequal Bernoulli variables.
     """
-    square = expected**2 + Z**2 * expected_squares
-    half = clicks * expected + Z**2 * expected / 2
+    # In expected clicks c sum(p), and divided twice: the square of what is tiny would be zero.
+    square = 1 + Z**2 * (expected_squares / expected / expected)
+    half = clicks + Z**2 / 2
     reach = math.sqrt(max(half**2 - square * clicks**2, 0.0))
-    return Interval(max((half - reach) / square, 0.0), (half + reach) / square)
+    low, high = (half - reach) / square, (half + reach) / square
+    return Interval(max(low, 0.0) / expected, high / expected)
 
 
 def normal(estimate: float, standard_error: float) -> Interval:
