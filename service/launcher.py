@@ -192,7 +192,9 @@ def _begin_epoch(settings: Settings) -> MetricsFolder:
     with open_state(settings.state_store) as state:
         history = state.history(settings.scope)
         now = time.time()
-        for folder in ended:
+        # A history without any life is that of a new name or a new store: what was counted before
+        # belongs to another, which has the clicks on it.
+        for folder in ended if history.last_epoch() is not None else ():
             # Dated by what it holds: the time since then belongs to no epoch.
             last_written = max(min(folder.read().last_written, now), folder.began)
             history.append_final(snapshot_of(registry_of(folder), last_written))

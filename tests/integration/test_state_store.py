@@ -1,5 +1,6 @@
 """The running service over PostgreSQL, and over a store that goes away."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from exposition import total
 from postgres import PASSWORD, PostgreSQL, find_programs, running_postgres
 from prometheus_server import wait_until
 from service_process import running_service
+
+from service.sources.stored_windows import StoredWindows
+from service.state.store import open_state
 
 REQUEST = {
     "user_id": "u",
@@ -70,6 +74,21 @@ def test_history_and_baselines_survive_in_postgresql(
             }
             client.post("/monitoring/baseline", json=body)
     assert (before["source"], before["revision"]) == ("request", 1)
+
+
+def test_another_name_begins_with_nothing(tmp_path: Path, models_dir: Path) -> None:
+    for name in ("one", "two"):
+        began = time.time()
+        env = {"CTR_INSTANCE": name}
+        with running_service(tmp_path, models_dir, env=env) as service, service.client() as client:
+            predict(client, 10)
+
+    with open_state(tmp_path / "state.db") as state:
+        windows = StoredWindows(state.history("instance:two"))
+        span = state.history("instance:two").span()
+        assert span is not None
+        assert span[0] >= began
+        assert windows.between(0, began) is None
 
 
 def test_predictions_go_on_while_the_store_is_down_and_nothing_is_missing_after(
