@@ -128,7 +128,7 @@ class ExperimentWatch:
 
     def _advanced(self, plan: Plan, state: ExperimentState, at: int) -> ExperimentState:
         until = minute_of(at - self._attribution_seconds)
-        window = self._source.between(state.until, until) if until > state.until else None
+        window = self._source.between(state.until, until)
         if window is None or window.end < until:
             # The history stood still then: clicks wait for their predictions, which come with the
             # first reading after it.

@@ -113,6 +113,10 @@ def test_a_gap_in_the_history_is_one_longer_cohort(
     missing = cohorts.between(MODEL, 120, 300)
     assert missing is not None
     assert sizes(missing) == (50, 4)
+    # What was predicted in the gap comes with the first reading after it.
+    before = cohorts.between(MODEL, 0, 180)
+    assert before is not None
+    assert sizes(before) == (10, 0)
 
 
 def test_however_late_a_reading_is_no_click_counts_for_two_minutes(

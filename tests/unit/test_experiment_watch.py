@@ -218,6 +218,8 @@ def test_clicks_of_a_gap_in_the_history_wait_for_their_predictions(world: World)
     for minute in range(30):  # The state store does not answer; clicks are sent again later.
         world.predict("a", 0, 100)
         world.click("a", 0, BEGAN + 60 * minute + 30)
+        if minute == 0:
+            world.tick(BEGAN + 35)
     world.tick(BEGAN + 1800)
 
     for minute in range(30, 59):
