@@ -1,5 +1,6 @@
-"""Once a minute what no window needs is dropped, and nothing that one does."""
+"""Instances that share a state: each has its own clicks, and drops nothing that a window needs."""
 
+import math
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.api.scopes import Scopes
 from service.monitoring import catalogue
 from service.monitoring.clicks import Click
 from service.monitoring.counts import ModelVersion
@@ -19,6 +21,7 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.cohorts import Cohorts
 from service.sources.stored_windows import StoredWindows
 from service.state.store import State, open_state
+from service.ticker import TickJob
 
 MODEL = ModelVersion("m", "1")
 LABELS = (("model", "m"), ("version", "1"))
@@ -33,18 +36,23 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def reading(at: float, predictions: float) -> Snapshot:
+    """Everything that was predicted so far was 0.5."""
     name = catalogue.PREDICTION.name
+    bounds = [*catalogue.PREDICTION.bounds, math.inf]
     counters = {
-        Series(f"{name}_bucket", (("le", "+Inf"), *LABELS)): predictions,
+        Series(f"{name}_bucket", (("le", str(bound)), *LABELS)): predictions * (bound >= 0.5)
+        for bound in bounds
+    } | {
         Series(f"{name}_sum", LABELS): predictions / 2,
+        Series(catalogue.PREDICTION_SQUARED.name, LABELS): predictions / 4,
     }
     return Snapshot(at=at, epoch=1.0, counters=counters, gauges={})
 
 
-def click(at: float) -> Click:
+def click(at: float, *, instance: str = "here") -> Click:
     return Click(
         key=secrets.token_bytes(16),
-        origin=HERE,
+        origin=origin_of(instance),
         model="m",
         version="1",
         milliseconds=round(at * 1000),
@@ -54,9 +62,9 @@ def click(at: float) -> Click:
     )
 
 
-def keep_house(state: State, now: float) -> None:
+def built(state: State, instance: str = "here") -> tuple[Scopes, TickJob]:
     settings = Settings(
-        instance="here", history=HISTORY, attribution_window=ATTRIBUTION, bridge_enabled=False
+        instance=instance, history=HISTORY, attribution_window=ATTRIBUTION, bridge_enabled=False
     )
     parts = ScopeParts(
         settings=settings,
@@ -65,8 +73,8 @@ def keep_house(state: State, now: float) -> None:
         plan=lambda: Plan(name="", key="", fingerprint=0, weights={}, versions={}),
         holder="test",
     )
-    _, [job] = parts.build(CollectorRegistry())
-    job.housekeeping(now)
+    scopes, [job] = parts.build(CollectorRegistry())
+    return scopes, job
 
 
 def test_the_oldest_minute_of_the_history_keeps_its_clicks(state: State) -> None:
@@ -76,7 +84,8 @@ def test_the_oldest_minute_of_the_history_keeps_its_clicks(state: State) -> None
         state.clicks.count([click(60 * minute + second) for second in (10, 50)])
     now = 60 * 200 + 0.1
 
-    keep_house(state, now)
+    _, job = built(state)
+    job.housekeeping(now)
 
     cohorts = Cohorts(
         source=StoredWindows(history),
@@ -95,6 +104,19 @@ def test_a_click_that_may_come_again_is_remembered_and_others_are_not(state: Sta
     young, long_over = click(now - ATTRIBUTION), click(now - ATTRIBUTION - 2 * 3600)
     state.clicks.count([young, long_over])
 
-    keep_house(state, now)
+    _, job = built(state)
+    job.housekeeping(now)
 
     assert set(state.clicks.count([young, long_over])) == {long_over.key}
+
+
+def test_an_instance_is_judged_by_the_clicks_on_its_own_predictions(state: State) -> None:
+    for instance, predictions in (("here", 10), ("there", 20)):
+        history = state.history(f"instance:{instance}")
+        history.append(6060, reading(6060.02, predictions))
+    state.clicks.count([click(6010), *(click(6020, instance="there") for _ in range(5))])
+
+    for instance, found in (("here", (10, 1)), ("there", (20, 5))):
+        scopes, _ = built(state, instance)
+        report = scopes.of(None).quality.report(MODEL, 6060.0)
+        assert (report.maturing_predictions, report.maturing_clicks) == found
