@@ -81,7 +81,6 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
     feedback = Feedback(
         clicks=state.clicks,
         recorder=recorder,
-        models=serving.names,
         signing_key=key,
         attribution_seconds=settings.attribution_window,
     )

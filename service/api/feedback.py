@@ -72,9 +72,9 @@ class FeedbackAnswerBody(BaseModel):
     duplicates: Annotated[int, Field(description="Clicks that are counted already.")]
     expired: Annotated[int, Field(description="Later than the attribution window.")]
     invalid: Annotated[
-        int, Field(description="Ids that this service did not make, or clicks before the answer.")
+        int, Field(description="Forged or damaged ids, and clicks before the answer.")
     ]
-    unknown: Annotated[int, Field(description="Predictions of models that are not served here.")]
+    unknown: Annotated[int, Field(description="Texts that are no prediction id.")]
     refused: list[RefusedEventBody]
 
     @classmethod

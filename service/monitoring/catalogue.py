@@ -50,9 +50,9 @@ class FeedbackResult(StrEnum):
     EXPIRED = "expired"
     """The attribution window of its prediction is over."""
     INVALID = "invalid"
-    """The id was not made with our key, or the click is older than its prediction."""
+    """The id is forged or damaged, or the click is older than its prediction."""
     UNKNOWN = "unknown"
-    """The id is ours, but the model is not served here."""
+    """The text is no prediction id of this release at all."""
 
 
 class Rejection(StrEnum):

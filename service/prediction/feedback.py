@@ -1,13 +1,18 @@
 """Takes in what became of predictions: verifies each id and counts each click once."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.monitoring.catalogue import FeedbackResult
 from service.monitoring.clicks import Click
-from service.prediction.prediction_id import InvalidPredictionIdError, PredictionId, VerifiedId
+from service.prediction.prediction_id import (
+    InvalidPredictionIdError,
+    PredictionId,
+    UnknownPredictionIdError,
+    VerifiedId,
+)
 from service.state.clicks import Clicks
 from service.telemetry.recorder import Recorder
 
@@ -47,13 +52,11 @@ class Feedback:
         *,
         clicks: Clicks,
         recorder: Recorder,
-        models: Collection[str],
         signing_key: bytes,
         attribution_seconds: float,
     ) -> None:
         self._clicks = clicks
         self._recorder = recorder
-        self._models = models
         self._key = signing_key
         self._attribution_seconds = attribution_seconds
 
@@ -94,6 +97,8 @@ class Feedback:
     def _judge(self, event: FeedbackEvent, now: float) -> tuple[FeedbackResult, VerifiedId | None]:
         try:
             verified = PredictionId.verified(event.prediction_id, self._key)
+        except UnknownPredictionIdError:
+            return FeedbackResult.UNKNOWN, None
         except InvalidPredictionIdError:
             return FeedbackResult.INVALID, None
         predicted = verified.identity.milliseconds / 1000
@@ -103,8 +108,6 @@ class Feedback:
         # Also by arrival: a cohort is closed when its window is over, and never opened again.
         if max(clicked, now) > predicted + self._attribution_seconds:
             return FeedbackResult.EXPIRED, None
-        if verified.identity.model not in self._models:
-            return FeedbackResult.UNKNOWN, None
         return FeedbackResult.ACCEPTED, verified
 
 

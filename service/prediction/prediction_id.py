@@ -24,6 +24,10 @@ class InvalidPredictionIdError(ValueError):
     """The id was not made with this key, or was damaged on the way."""
 
 
+class UnknownPredictionIdError(InvalidPredictionIdError):
+    """The text is no prediction id of this release at all."""
+
+
 class InvalidSigningKeyError(ValueError):
     """What should be the key is none; the message says what to do."""
 
@@ -70,22 +74,23 @@ class PredictionId(NamedTuple):
         """Decode what :meth:`signed` made.
 
         Raises:
-            InvalidPredictionIdError: The signature does not fit, or an earlier release made it.
+            UnknownPredictionIdError: It is no id, or one that an earlier release made.
+            InvalidPredictionIdError: The signature does not fit.
         """
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
-            raise InvalidPredictionIdError("not a prediction id") from error
+            raise UnknownPredictionIdError("not a prediction id") from error
         signature, content = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        if len(content) < _FIXED.size or not hmac.compare_digest(
-            signature, _signature(content, key)
-        ):
+        if len(content) < _FIXED.size:
+            raise UnknownPredictionIdError("not a prediction id")
+        if not hmac.compare_digest(signature, _signature(content, key)):
             raise InvalidPredictionIdError("the signature does not fit")
         form, milliseconds, score, nonce, origin, experiment, cell, model_bytes = (
             _FIXED.unpack_from(content)
         )
         if form != _FORMAT:
-            raise InvalidPredictionIdError(f"format {form} is not {_FORMAT}")
+            raise UnknownPredictionIdError(f"format {form} is not {_FORMAT}")
         names = content[_FIXED.size :]
         identity = cls(
             model=names[:model_bytes].decode(),

@@ -1,6 +1,6 @@
 """What a worker serves now: one value, replaced as a whole between two turns of the event loop."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +69,6 @@ class Serving:
         self._assigned_recorders: dict[tuple[ModelVersion, str], AssignedRecorder] = {}
         self._shadow_recorders: dict[ModelVersion, ShadowRecorder] = {}
         self._reservoirs: dict[ModelVersion, Reservoir] = {}
-        self._names: dict[str, None] = {}
         self._release = release
         self._now = self._served(release)
 
@@ -87,14 +86,6 @@ class Serving:
     def versions(self) -> Mapping[str, str]:
         """Version by model."""
         return {name: bundle.version for name, bundle in self._release.bundles.items()}
-
-    @property
-    def names(self) -> Collection[str]:
-        """Every model that this worker has served: clicks come in for those of before, too.
-
-        A view that grows.
-        """
-        return self._names.keys()
 
     @property
     def reservoirs(self) -> Sequence[Reservoir]:
@@ -127,7 +118,6 @@ class Serving:
 
     def _one(self, bundle: ModelBundle, experiment: Experiment) -> Served:
         version = ModelVersion(bundle.name, bundle.version)
-        self._names[bundle.name] = None
         if version in self._recorders:
             self._recorders[version].serves_again()
         else:

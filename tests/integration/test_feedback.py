@@ -78,7 +78,7 @@ def test_events_that_are_refused_are_named_and_counted(client: httpx.Client) -> 
     good, early = predict(client, 2)
     before = {
         result: total(client, "ctr_feedback_events_total", result=result)
-        for result in ("accepted", "invalid")
+        for result in ("accepted", "invalid", "unknown")
     }
     long_ago = datetime.now(UTC) - timedelta(days=2)
 
@@ -97,13 +97,13 @@ def test_events_that_are_refused_are_named_and_counted(client: httpx.Client) -> 
         },
     )
 
-    assert counts(answer) == NOTHING | {"accepted": 1, "invalid": 2}
+    assert counts(answer) == NOTHING | {"accepted": 1, "invalid": 1, "unknown": 1}
     assert answer.json()["refused"] == [
-        {"index": 0, "reason": "invalid"},
+        {"index": 0, "reason": "unknown"},
         {"index": 2, "reason": "invalid"},
     ]
     after = {result: total(client, "ctr_feedback_events_total", result=result) for result in before}
-    assert after == {"accepted": before["accepted"] + 1, "invalid": before["invalid"] + 2}
+    assert after == {result: count + 1 for result, count in before.items()}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ def feedback(state: State, tmp_path: Path) -> Iterator[Feedback]:
     yield Feedback(
         clicks=state.clicks,
         recorder=Recorder(files),
-        models={"m"},
         signing_key=KEY,
         attribution_seconds=WINDOW,
     )
@@ -72,9 +71,8 @@ def stored(state: State) -> float:
         (event(identity(), at=PREDICTED - 61), NOW, FeedbackResult.INVALID),
         (event(identity(), at=PREDICTED - 59), NOW, FeedbackResult.ACCEPTED),
         (event(identity(key=b"other" * 7)), NOW, FeedbackResult.INVALID),
-        (event("nonsense"), NOW, FeedbackResult.INVALID),
-        (event(""), NOW, FeedbackResult.INVALID),
-        (event(identity(model="gone")), NOW, FeedbackResult.UNKNOWN),
+        (event("nonsense"), NOW, FeedbackResult.UNKNOWN),
+        (event(""), NOW, FeedbackResult.UNKNOWN),
     ],
 )
 def test_an_event_is_judged_by_its_id_and_its_time(
@@ -91,8 +89,19 @@ def test_an_event_is_judged_by_its_id_and_its_time(
     assert stored(state) == len(outcome.clicks) == counted
 
 
+def test_a_click_counts_where_its_model_is_not_served_yet_or_any_more(
+    feedback: Feedback, state: State
+) -> None:
+    outcome = feedback.take([event(identity(model="elsewhere"))], NOW)
+
+    assert list(outcome.results) == [FeedbackResult.ACCEPTED]
+    assert state.clicks.sums(ModelVersion("elsewhere", "1"), 0, 1e12, origin=1).count == 1
+
+
 def test_one_bad_event_spoils_no_other(feedback: Feedback, state: State) -> None:
-    outcome = feedback.take([event(identity(1)), event("forged"), event(identity(2))], NOW)
+    outcome = feedback.take(
+        [event(identity(1)), event(identity(key=b"other" * 7)), event(identity(2))], NOW
+    )
 
     assert [str(result) for result in outcome.results] == ["accepted", "invalid", "accepted"]
     assert stored(state) == 2
