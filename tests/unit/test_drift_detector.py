@@ -651,14 +651,14 @@ def test_an_alarm_clears_at_the_sixtieth_tick_in_a_row_below_a_hundredth(known: 
         active.append(state.quantities[0].active is not None)
         evidence.append(one.log_evidence[0, 0])
 
-    low = np.array(evidence) < math.log(172_800 / 0.009 / 100)
+    low = np.array(evidence) < math.log(172_800 / 0.0072 / 100)
     began = active.index(True)
     cleared = next(t for t in range(began + 60, len(low)) if low[t - 59 : t + 1].all())
     assert active == [began <= t < cleared for t in range(len(low))]
 
 
 def test_one_tick_of_more_than_a_hundredth_begins_the_sixty_anew() -> None:
-    low, more = math.log(172_800 / 0.009 / 101), math.log(172_800 / 0.009 / 99)
+    low, more = math.log(172_800 / 0.0072 / 101), math.log(172_800 / 0.0072 / 99)
     active: Active | None = Active(
         kind=DriftKind.MEAN_SHIFT, alarmed_at=TOMORROW, since=TOMORROW, ticks=0, quiet=0
     )
@@ -675,7 +675,7 @@ def test_evidence_is_held_three_above_the_threshold(known: Reference) -> None:
 
     state, evidence = detector(known).advance(detector(known).start(), drifted)
 
-    cap = math.log(172_800 / 0.009) + 3
+    cap = math.log(172_800 / 0.0072) + 3
     assert evidence.log_evidence[10:, 0] == pytest.approx(cap)
     # One number everywhere: what the gauges show by channel adds up to it.
     channels = ("mean", "location", "spread", "skew", "buckets")
