@@ -34,6 +34,7 @@ bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift de
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
 	$(BIN)/python -m benchmarks.monitoring_cost
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.feedback
 	$(BIN)/python -m benchmarks.drift
 
 check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, generated files, lock

@@ -159,6 +159,23 @@ def test_a_new_baseline_begins_anew(state: State) -> None:
     assert sight.report.status is DriftStatus.OK
 
 
+def test_an_alarm_ends_with_the_version_that_raised_it(state: State) -> None:
+    source = Counting()
+    shifted = Traffic(mean=1.3 * MEAN, std=1.3 * STD)
+    for now in source.serve(traffic(10, shifted, seed=6, start=TOMORROW)):
+        [sight] = watch(state, source).advance(now)
+    assert sight.report.status is DriftStatus.DRIFT
+
+    released = watch(state, source, replace(NORMAL, model_version="2"))
+    report = released.report("xgboost")
+
+    assert (report.status, report.drifts) == (DriftStatus.INSUFFICIENT_DATA, [])
+    assert report.log_evidence is None
+    assert report.observations == 0
+    # The version of before comes back to what it was.
+    assert watch(state, source).report("xgboost").status is DriftStatus.DRIFT
+
+
 def test_a_report_has_the_effect_in_the_units_of_the_contract(state: State) -> None:
     source = Counting()
     what = Traffic(mean=1.3 * MEAN, std=1.3 * STD, latency=0.1, latency_std=0.027)
