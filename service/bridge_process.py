@@ -1,11 +1,13 @@
 """Keeps the bridge to MLflow running beside the service, in a process of its own."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -13,6 +15,7 @@ _STEADY_SECONDS = 60.0
 """A bridge that lived so long is started again at once."""
 _LAST_WORDS_SECONDS = 15.0
 _LOOK_AGAIN_SECONDS = 1.0
+_SEARCHED = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ def _keep_running(stopping: threading.Event) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "bridge", "run", "--end-with-stdin"],
             stdin=subprocess.PIPE,
+            # Found also where the service was started from another folder.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_SEARCHED)},
             # Ctrl-C is for the launcher, which then ends the bridge.
             start_new_session=True,
         )

@@ -33,11 +33,16 @@ class Service:
 
 @contextmanager
 def running_service(
-    state_dir: Path, models_dir: Path, *, env: Mapping[str, str] | None = None, workers: int = 1
+    state_dir: Path,
+    models_dir: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    workers: int = 1,
+    cwd: Path = ROOT,
 ) -> Iterator[Service]:
     """Start the service as a user would and stop it as Ctrl-C would; without a bridge."""
     command = [
-        *(sys.executable, "scripts/run_api.py"),
+        *(sys.executable, str(ROOT / "scripts" / "run_api.py")),
         *("--port", "0", "--workers", str(workers)),
         *("--state-dir", str(state_dir), "--models-dir", str(models_dir)),
     ]
@@ -45,7 +50,7 @@ def running_service(
     with log_file.open("a") as log:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env={**os.environ, "CTR_BRIDGE_ENABLED": "false", **(env or {})},
             stdout=subprocess.PIPE,
             stderr=log,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from prometheus_server import wait_until
 from service_process import ROOT, running_service
 
 pytestmark = pytest.mark.integration
@@ -56,3 +57,19 @@ def test_a_folder_may_have_any_name(tmp_path: Path, models_dir: Path) -> None:
         assert client.get("/monitoring/health").status_code == 200
 
     assert (state / "state.db").exists()
+
+
+def test_started_from_another_folder_it_writes_its_history_there(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    env = {"CTR_BRIDGE_ENABLED": "true"}
+    with (
+        running_service(tmp_path / "var", models_dir, env=env, cwd=tmp_path) as service,
+        service.client() as client,
+    ):
+        wait_until(
+            lambda: client.get("/monitoring/mlflow").json()["bridge"] is not None,
+            seconds=60,
+            what="the bridge says how it is",
+        )
+    assert (tmp_path / "mlflow.db").exists()
