@@ -26,7 +26,6 @@ class ReleaseFollower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        self._say(self._serving.release.generation, Stand.SERVING)
         while True:
             try:
                 await self._follow()
@@ -44,20 +43,18 @@ class ReleaseFollower:
         pointer = self._store.pointer()
         if pointer is None or pointer == self._done:
             return
+        # First what is proposed: where what is served cannot be loaded, it is the remedy.
+        if pointer.proposed is not None:
+            await self._get_ready(pointer.proposed)
         if pointer.serving != self._serving.release.generation:
             await self._switch(pointer.serving)
         if pointer.proposed is None:
             self._ready = None
-        else:
-            await self._get_ready(pointer.proposed)
+        self._say(pointer.serving, Stand.SERVING)
         self._done = pointer
 
     async def _switch(self, generation: int) -> None:
-        ready = self._ready
-        if ready is None or ready.generation != generation:
-            ready = await self._load(generation)
-        self._serving.switch(ready)
-        self._say(generation, Stand.SERVING)
+        self._serving.switch(await self._load(generation))
 
     async def _get_ready(self, generation: int) -> None:
         try:
@@ -72,6 +69,8 @@ class ReleaseFollower:
             self._say(generation, Stand.READY)
 
     async def _load(self, generation: int) -> Release:
+        if self._ready is not None and self._ready.generation == generation:
+            return self._ready
         # On a thread: predictions go on meanwhile.
         return await asyncio.to_thread(self._store.load, generation, self._serving.release)
 

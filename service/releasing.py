@@ -208,7 +208,7 @@ class Releases:
 def reloading_on_hangup(releases: Releases) -> Iterator[None]:
     """Within the block the signal ``SIGHUP`` reloads; the log says what came of it.
 
-    It stops the process where its terminal was closed.
+    It stops the process where its terminal was closed. Afterwards it is ignored.
     """
     loop = asyncio.get_running_loop()
     terminal = Terminal()
@@ -228,6 +228,9 @@ def reloading_on_hangup(releases: Releases) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        # The loop leaves the default, which would end a process that is storing its last counts:
+        # a terminal that is closed sends the signal more than once.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def _reload_and_log(releases: Releases) -> None:

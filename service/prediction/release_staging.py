@@ -81,7 +81,7 @@ def _stage_model(plan: ReleasePlan, model: str, home: Path, served: Path | None)
     version, origin = plan.versions[model], Path(plan.origins[model])
     target = folder / VERSIONS_FOLDER / version
     if served is not None and model not in plan.fresh:
-        shutil.copytree(served / target.relative_to(home), target, copy_function=os.link)
+        shutil.copytree(served / target.relative_to(home), target, copy_function=_link)
     else:
         try:
             shutil.copytree(origin, target)
@@ -93,6 +93,13 @@ def _stage_model(plan: ReleasePlan, model: str, home: Path, served: Path | None)
         except ModelFolderError as error:
             raise ReleaseRefusedError(_at_origin(str(error), home, plan)) from error
     make_current(folder, version)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # Many network mounts have no links.
+        shutil.copy2(source, target)
 
 
 def _stage_experiment(plan: ReleasePlan, home: Path, served: Path | None) -> None:

@@ -108,7 +108,7 @@ class ReleaseStore:
             shutil.rmtree(home, ignore_errors=True)
             if isinstance(error, OSError):
                 raise ReleaseRefusedError(
-                    f"{home} cannot be written: {error.strerror}; mend the state folder"
+                    f"{home} cannot be written: {error.strerror or error}; mend the state folder"
                 ) from error
             raise
         return generation

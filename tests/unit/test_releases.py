@@ -1,8 +1,11 @@
 """Releases between workers that are slow, silent, killed or unable: all of them switch, or none."""
 
 import asyncio
+import errno
+import os
 import random
 import shutil
+import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
@@ -29,7 +32,7 @@ from service.prediction.release_store import (
 )
 from service.prediction.serving import Serving
 from service.release_follower import ReleaseFollower
-from service.releasing import Released, Releases, ReleaseTimeoutError
+from service.releasing import Released, Releases, ReleaseTimeoutError, reloading_on_hangup
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 from service.telemetry.reservoir import Reservoir
@@ -365,3 +368,61 @@ def test_versions_that_are_shown_no_longer_are_left_out_of_the_counters() -> Non
 
     assert set(shown(counters, {info: 1.0})) == {other, *(series(f"v{n}") for n in (1, 2, 3, 4))}
     assert set(shown(counters, {info: 0.0})) == {other, *(series(f"v{n}") for n in (2, 3, 4))}
+
+
+def test_a_worker_that_cannot_even_say_what_it_serves_follows_once_it_can(
+    instance: Instance, tmp_path: Path
+) -> None:
+    instance.add_worker("a")
+    blocked = tmp_path / "releases/1/workers/.a"
+    blocked.mkdir()  # where the acknowledgement is written first: as on a full disk
+    new = next_version(instance.models).version
+
+    assert instance.release().workers == 1
+    assert instance.versions == [new]
+
+
+def test_a_worker_that_missed_a_release_damaged_since_takes_the_next_one(
+    instance: Instance, tmp_path: Path
+) -> None:
+    instance.add_worker("a")
+    next_version(instance.models)
+    instance.store.begin(instance.models, None)
+    for file in (tmp_path / "releases/2/models/logistic/versions").glob("*/features.json"):
+        file.write_text("damaged")
+    new = next_version(instance.models).version
+
+    assert instance.release(instance.releases(ready=10)).behind == []
+    assert instance.versions == [new]
+
+
+def test_a_hangup_while_the_service_stops_does_not_end_it_in_the_middle(
+    instance: Instance,
+) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+
+    async def serve() -> None:
+        with reloading_on_hangup(instance.releases()):
+            pass
+
+    try:
+        asyncio.run(serve())
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_state_folder_without_links_takes_copies(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)  # as on vfat, exfat and many network mounts
+    first_version(instance.models, "other")
+    worker = instance.add_worker("a")
+    instance.release()
+    new = next_version(instance.models).version
+
+    instance.release(only="logistic")
+    assert worker.versions["logistic"] == new
