@@ -81,7 +81,8 @@ class Training:
         except BlockingIOError:
             file.close()
             return Outcome.BUSY
-        if self._clock() - _began(file) < self._cooldown_seconds:
+        # Of a time to come, as after a clock that was set back, nothing is known.
+        if 0 <= self._clock() - _began(file) < self._cooldown_seconds:
             file.close()
             return Outcome.COOLING_DOWN
         file.truncate(0)

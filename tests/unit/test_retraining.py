@@ -112,6 +112,17 @@ def test_no_drift_trains_nothing(tmp_path: Path) -> None:
     assert notes(tmp_path) == []
 
 
+def test_a_clock_that_was_set_back_holds_up_no_training(tmp_path: Path) -> None:
+    now = [1000.0]
+    first = training(tmp_path, noting(tmp_path), now=now)
+    assert first.request({"xgboost"}) is Outcome.STARTED
+    first.wait()
+
+    now[0] = 10.0
+    assert first.request({"xgboost"}) is Outcome.STARTED
+    first.wait()
+
+
 def test_the_next_training_waits_for_the_cooldown_also_after_a_restart(tmp_path: Path) -> None:
     now = [1000.0]
     first = training(tmp_path, noting(tmp_path), now=now)
