@@ -95,6 +95,8 @@ def _serve(settings: Settings) -> None:
     with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
         with _writable(settings.state_dir):
             signing_key(settings.signing_key, settings.state_dir / "signing.key")
+            # They may still hold a release that they were making, and count.
+            _wait_for_old_workers(MetricsFolder.all(settings.metrics_dir))
             release = _begin_release(settings)
             metrics = _begin_epoch(settings)
         address = _url(listener)
@@ -188,7 +190,6 @@ def _begin_epoch(settings: Settings) -> MetricsFolder:
     which changes nothing.
     """
     ended = MetricsFolder.all(settings.metrics_dir)
-    _wait_for_old_workers(ended)
     with open_state(settings.state_store) as state:
         history = state.history(settings.scope)
         now = time.time()

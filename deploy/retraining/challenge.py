@@ -151,7 +151,8 @@ class Challenge:
         _replace(self._file, self._with(wanted).to_toml().encode())
         try:
             answer = self._reload()
-        except ChallengeError:
+        except BaseException:
+            # Whatever it was: what does not serve is not left for the next reload to find.
             _replace(self._file, before)
             raise
         _LOGGER.info("%s competes: %s", ", ".join(wanted.values()), answer)
@@ -168,25 +169,33 @@ class Challenge:
         return ExperimentFile(name=name, salt=name, variants=variants, shadow=shadow)
 
     def _reload(self) -> str:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._ask()
+            except _NotNowError:
+                # Asked again, it is the same release.
+                time.sleep(_PAUSE_SECONDS)
+        return self._ask()
+
+    def _ask(self) -> str:
         headers = {"Content-Type": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
-        for attempt in range(_TRIES):
-            request = Request(self._url, b"{}", headers)  # noqa: S310 - the operator's own URL
-            try:
-                with urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - see above
-                    return str(answer.read().decode())
-            except HTTPError as error:
-                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or attempt == _TRIES - 1:
-                    raise ChallengeError(
-                        f"the service refuses: {error.read().decode(errors='replace')}"
-                    ) from error
-            except (OSError, HTTPException) as error:
-                # A worker that was killed answers nobody; asked again, it is the same release.
-                if attempt == _TRIES - 1:
-                    raise ChallengeError(f"{self._url} does not answer: {error}") from error
-            time.sleep(_PAUSE_SECONDS)
-        raise AssertionError
+        request = Request(self._url, b"{}", headers)  # noqa: S310 - the operator's own URL
+        try:
+            with urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - see above
+                return str(answer.read().decode())
+        except HTTPError as error:
+            busy = error.code == HTTPStatus.SERVICE_UNAVAILABLE
+            said = f"the service refuses: {error.read().decode(errors='replace')}"
+            raise (_NotNowError if busy else ChallengeError)(said) from error
+        except (OSError, HTTPException) as error:
+            # A worker that was killed answers nobody.
+            raise _NotNowError(f"{self._url} does not answer: {error}") from error
+
+
+class _NotNowError(ChallengeError):
+    """Another try may succeed."""
 
 
 def _replace(path: Path, content: bytes) -> None:

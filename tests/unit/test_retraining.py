@@ -319,6 +319,17 @@ def test_a_service_that_does_not_answer_leaves_the_experiment_as_it_was(
     assert "the challenger is trained, and does not compete" in caplog.text
 
 
+def test_a_failure_that_nobody_foresaw_leaves_the_experiment_as_it_was(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[variants]\nxgboost = 1\n")
+    before = file.read_bytes()
+    nowhere = Challenge(experiment_file=file, service_url="no address", weight=0.1)
+
+    with pytest.raises(ValueError, match="no address"):
+        nowhere.begin({"xgboost"})
+
+    assert file.read_bytes() == before
+
+
 def test_the_command_hears_what_to_train_under_which_name(tmp_path: Path) -> None:
     code = f"import sys; open({str(tmp_path / 'notes')!r}, 'a').write(sys.argv[1])"
     command = [sys.executable, "-c", code, "--as={challengers}"]
