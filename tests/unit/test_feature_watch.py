@@ -166,6 +166,23 @@ def test_a_new_baseline_begins_anew(state: State, source: CountedFeatures) -> No
     assert pending.ticks == 1
 
 
+def test_an_alarm_ends_with_the_baseline_that_it_was_held_against(
+    state: State, source: CountedFeatures
+) -> None:
+    one = watch(state, source)
+    for now in source.serve(rows(some(40, "hour shifted by one"))):
+        one.advance(now)
+    end = stored(state).time
+    assert end is not None
+    assert feature(list(one.report(MODEL, end).features), "hour").drift_detected
+
+    state.baselines.save(replace(known(), created_at=datetime(2026, 2, 1, tzinfo=UTC)))
+
+    found = feature(list(one.report(MODEL, end).features), "hour")
+    assert not found.drift_detected
+    assert found.log_evidence is None
+
+
 def test_a_state_that_cannot_be_read_is_begun_anew(state: State, source: CountedFeatures) -> None:
     state.values.save(SCOPE, f"features:{MODEL}", b"{}")
     [now] = source.serve(rows(some(1)))

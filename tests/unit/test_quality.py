@@ -225,6 +225,25 @@ def test_intervals_hold_the_truth_as_often_as_they_say(law: Law) -> None:
     assert all(share >= 0.91 for share in held.values()), held
 
 
+@pytest.mark.parametrize("centre", [-3.5, 0.0])
+def test_the_entropy_s_interval_is_as_wide_as_resampled_rows_say(centre: float) -> None:
+    scores, clicked = simulated(4_000, seed=9, centre=centre)
+    rng = np.random.default_rng(10)
+    entropies = []
+    for _ in range(600):
+        rows = rng.integers(0, len(scores), len(scores))
+        constant = np.full(len(rows), clicked[rows].mean())
+        entropies.append(log_loss(clicked[rows], scores[rows]) / log_loss(clicked[rows], constant))
+
+    losses = quality((scores, clicked)).losses
+
+    assert losses is not None
+    assert losses.normalized_entropy_interval is not None
+    low, high = losses.normalized_entropy_interval
+    # 600 samples know a deviation to 3 %.
+    assert (high - low) / 2 / 1.96 == pytest.approx(np.std(entropies), rel=0.12)
+
+
 def test_without_predictions_there_are_no_numbers() -> None:
     empty = Cohort(
         start=10.0,

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from service.monitoring.snapshot import Series
 from service.monitoring.versions import retired_versions, shown
 from service.prediction.model_folder import current_version, make_current
 from service.prediction.release import ReleaseRefusedError
-from service.prediction.release_plan import ReleasePlan
+from service.prediction.release_plan import ReleasePlan, plan_rollback
 from service.prediction.release_store import (
     Acknowledgement,
     Pointer,
@@ -315,6 +315,20 @@ def test_the_versions_before_survive_restarts_and_are_forgotten_with_the_model(
     last = instance.store.pointer()
     assert last is not None
     assert dict(instance.store.plan(last.serving).earlier) == {"other": []}
+
+
+def test_each_rollback_goes_one_version_further_back_and_then_no_further(
+    instance: Instance,
+) -> None:
+    names = [current_version(instance.models / "logistic")]
+    names += [next_version(instance.models).version for _ in range(2)]
+    plan = replace(reloaded(instance), earlier={"logistic": names[:2]})
+
+    for expected in reversed(names[:2]):
+        plan = plan_rollback(instance.models, "logistic", serving=plan)
+        assert plan.versions["logistic"] == expected
+    with pytest.raises(ReleaseRefusedError, match="served no other version"):
+        plan_rollback(instance.models, "logistic", serving=plan)
 
 
 def test_old_releases_are_deleted(instance: Instance, tmp_path: Path) -> None:
