@@ -2,7 +2,6 @@
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,12 +15,6 @@ from service.state.store import State, open_state
 MODEL = ModelVersion("m", "1")
 HERE, THERE = 7, 2**32 - 1
 EVER = (0.0, 1e12)
-
-
-@pytest.fixture
-def state(url: str) -> Iterator[State]:
-    with open_state(url) as opened:
-        yield opened
 
 
 def click(
@@ -80,7 +73,7 @@ def test_writers_at_the_same_time_lose_and_double_nothing(url: str) -> None:
     clicks = [click(0.1, seconds=60 * (i % 7), cell=i % 64) for i in range(400)]
 
     def count(turn: int) -> int:
-        order: Sequence[Click] = clicks if turn % 2 else clicks[::-1]
+        order = clicks if turn % 2 else clicks[::-1]
         with open_state(url, timeout_seconds=30) as own:
             return sum(len(own.clicks.count(order[i : i + 50])) for i in range(0, 400, 50))
 

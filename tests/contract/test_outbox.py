@@ -1,6 +1,5 @@
 """The outbox keeps its promises over SQLite and over PostgreSQL alike."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ from bridge.windows import Slot
 from service.monitoring.tracking import Entry, EntryKind, Point, TrackedRun
 from service.state.errors import StateError
 from service.state.outbox import Outbox
-from service.state.store import State, open_state
+from service.state.store import State
 
 NOON = Slot(number=6_000_048, seconds=300)
 NAMING = RunNaming(
@@ -20,12 +19,6 @@ RUN = NAMING.of_day("xgboost", "1", NOON)
 OTHER_RUN = NAMING.of_day("logistic_regression", "1", NOON)
 STORE, OTHER_STORE = "sqlite:///mlflow.db#1", "http://mlflow:5000#7"
 DAY = 86_400.0
-
-
-@pytest.fixture
-def state(url: str) -> Iterator[State]:
-    with open_state(url) as opened:
-        yield opened
 
 
 @pytest.fixture

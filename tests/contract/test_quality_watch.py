@@ -1,7 +1,6 @@
 """Quality is that of the predictions whose clicks have all come, over every database alike."""
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +18,7 @@ from service.monitoring.snapshot import Series, Snapshot
 from service.sources.cohorts import Cohorts
 from service.sources.quality_watch import QualityWatch
 from service.sources.stored_windows import StoredWindows
-from service.state.store import State, open_state
+from service.state.store import State
 
 MODEL, OLDER = ModelVersion("m", "2"), ModelVersion("m", "1")
 HERE, THERE = 7, 8
@@ -30,12 +29,6 @@ A_MINUTE = 200
 
 Floats = NDArray[np.float64]
 Clicked = NDArray[np.bool_]
-
-
-@pytest.fixture
-def state(url: str) -> Iterator[State]:
-    with open_state(url) as opened:
-        yield opened
 
 
 @dataclass
