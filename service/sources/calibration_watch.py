@@ -66,15 +66,8 @@ class CalibrationWatch:
         return CalibrationDetector(zone=self._zone, key=served.version)
 
     def _load(self, model: str, detector: CalibrationDetector) -> CalibrationState | None:
-        content = self._values.load(self._scope, _name(model))
-        if content is None:
-            return None
-        try:
-            state = CalibrationState.from_json(content.decode())
-        except ValueError:
-            # Written by another version of the service: a fresh start beats no test.
-            return None
-        return state if detector.fits(state) else None
+        state = self._values.read(self._scope, _name(model), CalibrationState.from_json)
+        return state if state is not None and detector.fits(state) else None
 
     def _save(self, model: str, state: CalibrationState) -> None:
         self._values.save(self._scope, _name(model), state.to_json().encode())

@@ -147,15 +147,8 @@ class DriftWatch:
         )
 
     def _load(self, prepared: _Prepared) -> DriftState | None:
-        content = self._values.load(self._scope, _name(prepared.model))
-        if content is None:
-            return None
-        try:
-            state = DriftState.from_json(content.decode())
-        except ValueError:
-            # Written by another version of the service: a fresh start beats no detector.
-            return None
-        return state if state.key == prepared.key else None
+        state = self._values.read(self._scope, _name(prepared.model), DriftState.from_json)
+        return state if state is not None and state.key == prepared.key else None
 
     def _for(self, revision: BaselineRevision) -> _Prepared:
         baseline = revision.baseline

@@ -108,15 +108,8 @@ class FeatureWatch:
         self._values.save(self._scope, _name(model), state.to_json().encode())
 
     def _load(self, model: str, prepared: _Prepared) -> FeatureState | None:
-        content = self._values.load(self._scope, _name(model))
-        if content is None:
-            return None
-        try:
-            state = FeatureState.from_json(content.decode())
-        except ValueError:
-            # Written by another version of the service: a fresh start beats no detector.
-            return None
-        return state if state.key == prepared.key else None
+        state = self._values.read(self._scope, _name(model), FeatureState.from_json)
+        return state if state is not None and state.key == prepared.key else None
 
     def _for(self, revision: BaselineRevision) -> _Prepared:
         baseline = revision.baseline

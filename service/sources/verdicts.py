@@ -18,13 +18,7 @@ class StoredVerdicts:
 
     def load(self) -> Mapping[str, Decided]:
         """Give the last decided status by model and check."""
-        content = self._values.load(self._scope, _KEY)
-        if content is None:
-            return {}
-        return {
-            model: {check: CheckStatus(status) for check, status in decided.items()}
-            for model, decided in json.loads(content).items()
-        }
+        return self._values.read(self._scope, _KEY, _parsed) or {}
 
     def remember(self, models: Sequence[ModelHealth]) -> None:
         """Take in what was decided now; checks without enough data keep what they said."""
@@ -42,3 +36,10 @@ class StoredVerdicts:
         }
         if after != before:
             self._values.save(self._scope, _KEY, json.dumps(after).encode())
+
+
+def _parsed(text: str) -> Mapping[str, Decided]:
+    return {
+        model: {check: CheckStatus(status) for check, status in decided.items()}
+        for model, decided in json.loads(text).items()
+    }

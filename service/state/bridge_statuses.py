@@ -23,11 +23,4 @@ class BridgeStatuses:
 
     def load(self) -> BridgeStatus | None:
         """Give what was said last; None where no bridge ever spoke."""
-        content = self._values.load(self._scope, _KEY)
-        if content is None:
-            return None
-        try:
-            return BridgeStatus.from_json(content.decode())
-        except ValueError:
-            # Written by another version; it will speak again in a moment.
-            return None
+        return self._values.read(self._scope, _KEY, BridgeStatus.from_json)

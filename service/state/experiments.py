@@ -19,14 +19,7 @@ class StoredExperiment:
 
     def load(self) -> ExperimentState | None:
         """Give what was saved last; None where there is nothing, or what nobody here can read."""
-        content = self._values.load(self._scope, _KEY)
-        if content is None:
-            return None
-        try:
-            return ExperimentState.from_json(content.decode())
-        except ValueError:
-            # Written by another version of the service: beginning afresh beats no experiment.
-            return None
+        return self._values.read(self._scope, _KEY, ExperimentState.from_json)
 
     def save(self, state: ExperimentState) -> None:
         """Replace it; durable when it returns."""

@@ -1,10 +1,15 @@
 """Small things to remember by scope and key, such as the verdicts that were decided last."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from sqlalchemy import select
 
 from service.state.database import Database
 from service.state.schema import keyed_values
 from service.state.upsert import insert
+
+_T = TypeVar("_T")
 
 
 class KeyedValues:
@@ -26,6 +31,18 @@ class KeyedValues:
                 )
             )
             return content
+
+    def read(self, scope: str, key: str, parse: Callable[[str], _T]) -> _T | None:
+        """Return what ``parse`` makes of the value.
+
+        None where there is none, and where ``parse`` raises ValueError: then another release wrote
+        it, and to begin afresh is better than to stand still.
+        """
+        content = self.load(scope, key)
+        try:
+            return None if content is None else parse(content.decode())
+        except ValueError:
+            return None
 
     def save(self, scope: str, key: str, content: bytes) -> None:
         """Replace the value; durable when it returns."""

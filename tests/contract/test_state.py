@@ -134,6 +134,16 @@ def test_a_value_is_replaced_as_a_whole(state: State) -> None:
     assert state.values.load("a", "verdicts") == b"\xff"
 
 
+def test_a_value_that_nobody_here_can_read_is_none(state: State) -> None:
+    state.values.save("a", "seven", b"7")
+    state.values.save("a", "text", b"seven")
+    state.values.save("a", "bytes", b"\xff")
+
+    read = {key: state.values.read("a", key, int) for key in ("seven", "text", "bytes", "nothing")}
+
+    assert read == {"seven": 7, "text": None, "bytes": None, "nothing": None}
+
+
 # Processes, threads, crashes
 
 
