@@ -9,7 +9,6 @@ from service.api.monitoring_schemas import utc
 from service.api.scopes import ScopeBody, ScopeName, staleness
 from service.monitoring.cells import CELLS
 from service.monitoring.experiment.comparison import Comparison, Verdict
-from service.monitoring.experiment.evidence import Interval
 from service.monitoring.experiment.report import ExperimentStatus, Variant
 from service.monitoring.experiment.sample_ratio import SampleRatio
 from service.monitoring.statistics import MILLISECONDS, PERCENT
@@ -93,7 +92,7 @@ class ComparisonBody(BaseModel):
             challenger=comparison.challenger,
             difference=comparison.difference,
             interval=comparison.interval,
-            relative_interval=_relative(comparison.interval, comparison.baseline_ctr),
+            relative_interval=comparison.relative_interval,
             evidence=comparison.evidence,
             evidence_threshold=comparison.evidence_threshold,
             verdict=comparison.verdict,
@@ -176,10 +175,6 @@ class ExperimentBody(ScopeBody):
             replicas_seen=sight.instances,
             staleness_seconds=staleness(sight.read_at),
         )
-
-
-def _relative(interval: Interval | None, ctr: float | None) -> tuple[float, float] | None:
-    return None if interval is None or not ctr else (interval.low / ctr, interval.high / ctr)
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.api.monitoring_schemas import utc
 from service.api.scopes import ScopeBody, ScopeName, staleness
-from service.monitoring.quality.intervals import Interval
+from service.monitoring.interval import Interval
 from service.monitoring.quality.measures import MIN_CLICKS, QualityStatus, Shortage
 from service.monitoring.quality.reliability import ReliabilityRow
 from service.monitoring.quality.report import QualityReport

@@ -15,7 +15,7 @@ from service.monitoring.experiment.report import ExperimentReport
 from service.monitoring.feature_drift import budget as feature_budget
 from service.monitoring.feature_drift.report import FeatureDrift
 from service.monitoring.health import HealthLevel, HealthStatus
-from service.monitoring.quality.intervals import Interval
+from service.monitoring.interval import Interval
 from service.monitoring.quality.measures import Estimate, Measure, Quality, QualityStatus
 from service.telemetry.experiment_gauges import GaugeValue, gauges_of
 from service.telemetry.series import ABSENT, Series, WorkerFiles

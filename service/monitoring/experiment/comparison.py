@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from service.monitoring.experiment.arms import Arm
 from service.monitoring.experiment.ctr import difference, difference_scale
-from service.monitoring.experiment.evidence import Interval
+from service.monitoring.interval import Interval
 
 
 class Verdict(StrEnum):
@@ -29,7 +29,8 @@ class Comparison:
     """CTR of the challenger less that of the baseline; None while an arm has no impression."""
     interval: Interval | None
     """Differences that have not been rejected at any time; None where the data bound nothing."""
-    baseline_ctr: float | None
+    relative_interval: Interval | None
+    """The same as shares of the baseline's CTR; None where it has no click."""
     evidence: float | None
     """Log e-value against "no difference", a natural logarithm."""
     evidence_threshold: float
@@ -57,17 +58,20 @@ def compare(baseline: Arm, challenger: Arm, *, level: float, margin: float) -> C
             scale = difference_scale(baseline, challenger, level)
             interval = terms.interval(level=level, scale=scale, time_at=0.0)
             evidence = terms.log_evidence(0.0, scale) if interval is not None else None
+    relative = None
+    if interval is not None and ctr:
+        relative = Interval(interval.low / ctr, interval.high / ctr)
     verdict = _verdict(interval, margin * (ctr or 0.0))
     return Comparison(
         baseline=baseline.model_name,
         challenger=challenger.model_name,
         difference=estimate,
         interval=interval,
-        baseline_ctr=ctr,
+        relative_interval=relative,
         evidence=evidence,
         evidence_threshold=-math.log(level),
         verdict=verdict,
-        sentence=_sentence(baseline, challenger, verdict, interval),
+        sentence=_sentence(baseline, challenger, verdict, interval, relative),
     )
 
 
@@ -81,8 +85,13 @@ def _verdict(interval: Interval | None, least: float) -> Verdict:
     return Verdict.WORSE if interval.high < 0 else Verdict.UNDECIDED
 
 
-def _sentence(baseline: Arm, challenger: Arm, verdict: Verdict, interval: Interval | None) -> str:
-    ctr = baseline.counts.ctr
+def _sentence(
+    baseline: Arm,
+    challenger: Arm,
+    verdict: Verdict,
+    interval: Interval | None,
+    relative: Interval | None,
+) -> str:
     unseen = [arm.model_name for arm in (baseline, challenger) if arm.counts.ctr is None]
     if unseen:
         return f"Undecided: no impressions of {' and '.join(unseen)} yet."
@@ -92,10 +101,10 @@ def _sentence(baseline: Arm, challenger: Arm, verdict: Verdict, interval: Interv
             f"{challenger.model_name} with {baseline.model_name}."
         )
     bounds = f"between {interval.low:+.2%} and {interval.high:+.2%} of the impressions"
-    if ctr:
+    if relative is not None:
         # Beyond what a CTR can be, a bound says nothing.
-        low, high = max(interval.low / ctr, -1.0), interval.high / ctr
-        bounds = f"between {low:+.1%} and {high:+.1%} of {baseline.model_name}'s"
+        low = max(relative.low, -1.0)
+        bounds = f"between {low:+.1%} and {relative.high:+.1%} of {baseline.model_name}'s"
     pair = f"{challenger.model_name} and {baseline.model_name}"
     match verdict:
         case Verdict.UNDECIDED:

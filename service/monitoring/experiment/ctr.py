@@ -1,7 +1,8 @@
 """The CTR of one arm, and the difference between two, as sums over cells of users."""
 
 from service.monitoring.experiment.arms import Arm, ArmCounts
-from service.monitoring.experiment.evidence import CellSum, Interval, sharpest_at
+from service.monitoring.experiment.evidence import CellSum, sharpest_at
+from service.monitoring.interval import Interval
 
 SHARPEST_CLICKS = 500
 """Clicks at which an interval is as tight as can be; fixed beforehand, so that it holds."""

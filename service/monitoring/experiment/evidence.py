@@ -30,13 +30,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from service.monitoring.experiment.arms import Floats
-
-
-class Interval(NamedTuple):
-    """A range of values."""
-
-    low: float
-    high: float
+from service.monitoring.interval import Interval
 
 
 class _Quadratic(NamedTuple):

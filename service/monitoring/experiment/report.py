@@ -9,8 +9,8 @@ import numpy as np
 from service.monitoring.experiment.arms import Arm
 from service.monitoring.experiment.comparison import Comparison, Verdict, compare
 from service.monitoring.experiment.ctr import ctr_interval
-from service.monitoring.experiment.evidence import Interval
 from service.monitoring.experiment.sample_ratio import SampleRatio, sample_ratio
+from service.monitoring.interval import Interval
 
 LEVEL = 0.05
 """Probability that a winner is ever declared between equals, over all challengers."""

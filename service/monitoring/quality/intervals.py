@@ -2,19 +2,12 @@
 
 import math
 from statistics import NormalDist
-from typing import NamedTuple
+
+from service.monitoring.interval import Interval
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """Standard errors to either side of an estimate."""
-
-
-class Interval(NamedTuple):
-    """Between what the truth lies, in 95 % of such intervals."""
-
-    low: float
-    high: float
-    """Infinite where the observations set no bound."""
 
 
 def wilson(successes: float, trials: float) -> Interval:

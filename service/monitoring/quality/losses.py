@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 
 from service.monitoring.clicks import SMALLEST_PROBABILITY, Cohort
-from service.monitoring.quality.intervals import Interval, normal
+from service.monitoring.interval import Interval
+from service.monitoring.quality.intervals import normal
 from service.monitoring.quality.score_buckets import Floats, ScoreBuckets
 
 

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from service.monitoring.clicks import Cohort
-from service.monitoring.quality.intervals import Interval, clicks_per_expected, wilson
+from service.monitoring.interval import Interval
+from service.monitoring.quality.intervals import clicks_per_expected, wilson
 from service.monitoring.quality.losses import Losses
 from service.monitoring.quality.ranking import Ranking
 from service.monitoring.quality.reliability import ReliabilityRow, reliability_of

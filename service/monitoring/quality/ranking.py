@@ -5,7 +5,8 @@ from typing import Self
 
 import numpy as np
 
-from service.monitoring.quality.intervals import Interval, wilson
+from service.monitoring.interval import Interval
+from service.monitoring.quality.intervals import wilson
 from service.monitoring.quality.score_buckets import Floats, ScoreBuckets
 
 

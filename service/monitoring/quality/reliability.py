@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.monitoring.quality.intervals import Interval, wilson
+from service.monitoring.interval import Interval
+from service.monitoring.quality.intervals import wilson
 from service.monitoring.quality.score_buckets import ScoreBuckets
 
 
