@@ -14,6 +14,7 @@ from service.api.body_gate import BodyGate
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
 from service.api.experiment import experiment_router
+from service.api.fast_lane import FastLane
 from service.api.feedback import feedback_router
 from service.api.mlflow import mlflow_router
 from service.api.models import models_router
@@ -25,7 +26,7 @@ from service.api.shadow import shadow_router
 from service.monitoring.counts import ModelVersion
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
-from service.prediction.prediction_id import origin_of, signing_key
+from service.prediction.prediction_id import Signer, origin_of, signing_key
 from service.prediction.predictor import Predictor
 from service.prediction.release import Release
 from service.prediction.release_store import ReleaseStore
@@ -73,8 +74,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
         serving=lambda: serving.now,
         recorder=recorder,
         shadow=shadow,
-        signing_key=key,
-        origin=origin_of(settings.instance),
+        signer=Signer(key, origin=origin_of(settings.instance)),
         faults=FaultInjector(parse_faults(settings.faults), started=time.monotonic()),
     )
 
@@ -173,6 +173,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             ui_url=settings.mlflow_ui,
         )
     )
+    app.add_middleware(FastLane, predictor=predictor)
     app.add_middleware(BodyGate, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
     return app
 

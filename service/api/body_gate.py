@@ -2,23 +2,39 @@
 
 import time
 from http import HTTPStatus
+from typing import NamedTuple
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import problem
 from service.monitoring.catalogue import Rejection
 from service.telemetry.recorder import Recorder
 
-BODY_ARRIVED = "ctr.body_arrived"
-"""Key of the request's scope under which ``time.perf_counter()`` of the arrival is found."""
-
+PREDICT_PATH = "/predict_ctr"
 BATCH_PATH = "/predict_ctr/batch"
 FEEDBACK_PATH = "/feedback"
 _BATCH_PATHS = {BATCH_PATH, FEEDBACK_PATH}
 _MAX_BODY_BYTES = 64 * 1024
 """Of anything but a batch."""
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+
+
+_ARRIVED = "ctr.body"
+"""Key of the request's scope under which what arrived is kept."""
+
+
+class ArrivedBody(NamedTuple):
+    """A complete body."""
+
+    content: bytes
+    at: float
+    """``time.perf_counter()`` when its last byte was there."""
+
+
+def arrived_body(scope: Scope) -> ArrivedBody:
+    """Give the body of a request that has passed the gate."""
+    body: ArrivedBody = scope[_ARRIVED]
+    return body
 
 
 class BodyGate:
@@ -39,7 +55,7 @@ class BodyGate:
             await self._app(scope, receive, send)
             return
         limit = self._max_batch_bytes if scope["path"] in _BATCH_PATHS else _MAX_BODY_BYTES
-        body = bytearray()
+        kept: list[bytes] = []
         size = 0
         more = True
         while more and size <= _MAX_DISCARDED_BYTES:
@@ -50,8 +66,9 @@ class BodyGate:
             more = message.get("more_body", False)
             size += len(chunk)
             if size <= limit:
-                body += chunk
-        scope[BODY_ARRIVED] = time.perf_counter()
+                kept.append(chunk)
+        body = b"".join(kept)
+        scope[_ARRIVED] = ArrivedBody(body, time.perf_counter())
         if size > limit:
             self._recorder.rejected(Rejection.BODY_TOO_LARGE)
             detail = f"the body has more than {limit} bytes; send smaller batches"
@@ -59,17 +76,21 @@ class BodyGate:
             headers = {"Connection": "close"} if more else None
             response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers=headers)
             await response(scope, receive, send)
-        elif size and not _is_json(Headers(scope=scope).get("content-type", "")):
+        elif size and not _is_json(scope):
             self._recorder.rejected(Rejection.UNSUPPORTED_MEDIA_TYPE)
             detail = "send JSON with the header Content-Type: application/json"
             response = problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
             await response(scope, receive, send)
         else:
-            await self._app(scope, _replay(bytes(body), receive), send)
+            await self._app(scope, _replay(body, receive), send)
 
 
-def _is_json(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() == "application/json"
+def _is_json(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            media_type: bytes = value.partition(b";")[0].strip().lower()
+            return media_type == b"application/json"
+    return False
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -11,10 +11,11 @@ from starlette.exceptions import HTTPException
 from service.api.schemas import FieldProblem, Problem
 from service.monitoring.capture import UnusableTrafficError
 from service.monitoring.catalogue import Rejection
-from service.prediction.predictor import ModelFailedError, UnknownModelError
+from service.prediction.predictor import UnknownModelError
 from service.prediction.release import ReleaseRefusedError
 from service.prediction.release_plan import NotReleasedError
 from service.prediction.release_store import ReleaseBusyError
+from service.prediction.turn import ModelFailedError
 from service.releasing import ReleaseTimeoutError
 from service.sources.errors import SourceUnavailableError
 from service.state.errors import StateError
@@ -60,6 +61,11 @@ def problem(
     )
 
 
+def model_failed(error: ModelFailedError) -> Response:
+    """Answer for a model that gave no usable score."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+
 def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
     """Answer every error as a problem and count those that are the client's."""
 
@@ -83,7 +89,7 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
 
     @app.exception_handler(ModelFailedError)
     async def _model_failed(_: Request, error: ModelFailedError) -> Response:
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        return model_failed(error)
 
     @app.exception_handler(UnusableTrafficError)
     @app.exception_handler(ReleaseRefusedError)

@@ -1,23 +1,15 @@
-"""Scores for ad requests."""
+"""Scores for ad requests, as the OpenAPI document describes them; most take the fast lane."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.api.body_gate import BATCH_PATH, BODY_ARRIVED
+from service.api.answers import JSON, rendered_batch, rendered_one
+from service.api.body_gate import BATCH_PATH, PREDICT_PATH, arrived_body
 from service.api.errors import documented
-from service.api.schemas import (
-    AdRequestBody,
-    BatchAnswerBody,
-    BatchBody,
-    BatchPredictionBody,
-    PredictionBody,
-)
-from service.prediction.predictor import Prediction, Predictor
-
-JSON = "application/json"
+from service.api.schemas import AdRequestBody, BatchAnswerBody, BatchBody, PredictionBody
+from service.prediction.predictor import Predictor
 
 ModelName = Annotated[
     str | None,
@@ -37,7 +29,7 @@ def predict_router(predictor: Predictor) -> APIRouter:
     """Endpoints that score with ``predictor``."""
     router = APIRouter(tags=["Predictions"])
 
-    @router.post("/predict_ctr", response_model=PredictionBody, responses=_ERRORS)
+    @router.post(PREDICT_PATH, response_model=PredictionBody, responses=_ERRORS)
     async def predict_ctr(
         request: Request, body: AdRequestBody, model_name: ModelName = None
     ) -> Response:
@@ -45,8 +37,8 @@ def predict_router(predictor: Predictor) -> APIRouter:
         answer = await predictor.answer(
             [body.to_ad_request()],
             model_name=model_name,
-            arrived=request.scope[BODY_ARRIVED],
-            render=_one,
+            arrived=arrived_body(request.scope).at,
+            render=rendered_one,
         )
         return Response(answer, media_type=JSON)
 
@@ -56,24 +48,11 @@ def predict_router(predictor: Predictor) -> APIRouter:
     ) -> Response:
         """Predict the click-through rates of up to 1,000 ad requests."""
         answer = await predictor.answer(
-            [one.to_ad_request() for one in body.requests],
+            body.to_ad_requests(),
             model_name=model_name,
-            arrived=request.scope[BODY_ARRIVED],
-            render=_batch,
+            arrived=arrived_body(request.scope).at,
+            render=rendered_batch,
         )
         return Response(answer, media_type=JSON)
 
     return router
-
-
-def _one(predictions: Sequence[Prediction], latency_ms: float) -> bytes:
-    body = PredictionBody.model_construct(**predictions[0]._asdict(), latency_ms=latency_ms)
-    return body.model_dump_json().encode()
-
-
-def _batch(predictions: Sequence[Prediction], latency_ms: float) -> bytes:
-    body = BatchAnswerBody.model_construct(
-        predictions=[BatchPredictionBody.model_construct(**p._asdict()) for p in predictions],
-        latency_ms=latency_ms,
-    )
-    return body.model_dump_json().encode()

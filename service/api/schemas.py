@@ -53,6 +53,10 @@ class BatchBody(BaseModel):
 
     requests: Annotated[list[AdRequestBody], Field(min_length=1, max_length=MAX_BATCH), FailFast()]
 
+    def to_ad_requests(self) -> list[AdRequest]:
+        """Give the values that models understand."""
+        return [one.to_ad_request() for one in self.requests]
+
 
 class BatchPredictionBody(BaseModel):
     """One prediction of a batch."""

@@ -135,17 +135,27 @@ class Experiment:
 
     def assign(self, user_id: str) -> Assignment:
         """Model and cell of this user; the cell says nothing about the model."""
-        digest = hashlib.blake2b(f"{self.salt}:{user_id}".encode(), digest_size=8).digest()
-        number = int.from_bytes(digest)
-        return Assignment(self._model_at(number / 2**64), number % CELLS if self.compares else None)
-
-    def _model_at(self, share: float) -> str:
-        total = sum(self.weights.values())
-        for model, end in zip(self.weights, accumulate(self.weights.values()), strict=True):
-            if share < end / total:
-                return model
+        state = self._salted.copy()
+        state.update(user_id.encode())
+        number = int.from_bytes(state.digest())
+        share = number / 2**64
+        cell = number % CELLS if self.compares else None
+        for model, end in self._ends:
+            if share < end:
+                return Assignment(model, cell)
         # The share of 1 user in 2^54 rounds up to 1.0.
-        return max(self.weights, key=self.weights.__getitem__)
+        return Assignment(max(self.weights, key=self.weights.__getitem__), cell)
+
+    @cached_property
+    def _salted(self) -> hashlib.blake2b:
+        return hashlib.blake2b(f"{self.salt}:".encode(), digest_size=8)
+
+    @cached_property
+    def _ends(self) -> Sequence[tuple[str, float]]:
+        """Where the share of each model ends, those of all users being from 0 to 1."""
+        total = sum(self.weights.values())
+        ends = accumulate(self.weights.values())
+        return [(model, end / total) for model, end in zip(self.weights, ends, strict=True)]
 
 
 def experiment_file(configured: Path | None) -> Path | None:

@@ -71,6 +71,10 @@ class FaultInjector:
         """Nothing goes wrong."""
         return cls({}, started=0.0)
 
+    def __bool__(self) -> bool:
+        """Tell whether anything may go wrong at all."""
+        return bool(self._faults)
+
     def delay_seconds(self, models: set[str], now: float) -> float:
         """How much longer a request to ``models`` takes."""
         if not self._faults:

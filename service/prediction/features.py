@@ -87,7 +87,11 @@ class FeatureEncoder:
         rows = np.frombuffer(b"".join(row_parts), dtype=np.float32)
         return rows.reshape(len(requests), len(self.names))
 
-    def value_indices(self, request: AdRequest) -> tuple[int, ...]:
+    def value_indices(self, requests: Sequence[AdRequest]) -> NDArray[np.int64]:
+        """Return the positions."""
+        return np.array([self._value_indices(request) for request in requests])
+
+    def _value_indices(self, request: AdRequest) -> tuple[int, ...]:
         """Return the position of the request's value in each of ``vocabularies``, in order."""
         devices, placements = self._device_index, self._placement_index
         return (

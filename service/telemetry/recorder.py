@@ -159,6 +159,17 @@ class ModelRecorder:
         self._outcomes[Outcome.SUCCESS].increase()
         self._finished(seconds)
 
+    def answered(
+        self,
+        seconds: Sequence[float],
+        scores: NDArray[np.float64],
+        value_indices: NDArray[np.int64],
+    ) -> None:
+        """Record the requests of a turn that the model answered."""
+        for one in seconds:
+            self.succeeded(one)
+        self.predicted(scores, value_indices)
+
     def failed(self, seconds: float, error: ErrorType) -> None:
         """Record one request that the model failed."""
         self._outcomes[Outcome.ERROR].increase()

@@ -43,24 +43,33 @@ class Reservoir:
         self._errors: list[SampledError] = []
         self._shortest, self._longest = math.inf, 0.0
 
-    def succeeded(self, at: float, seconds: float, scores: NDArray[np.float64]) -> None:
-        """Take in the predictions of one request that was answered.
+    def answered(
+        self,
+        at: float,
+        seconds: Sequence[float],
+        rows: Sequence[int],
+        scores: NDArray[np.float64],
+    ) -> None:
+        """Take in the predictions of requests that were answered together.
 
         Args:
             at: When, in Unix seconds.
-            seconds: How long the request took.
-            scores: What was predicted, shape ``(n,)``, ``n >= 1``.
+            seconds: How long each request took.
+            rows: How many predictions each request has.
+            scores: What was predicted, request after request, shape ``(sum(rows),)``.
         """
-        self._note(at, seconds)
+        self._note(at, min(seconds), max(seconds))
         end = self._seen + len(scores)
-        while self._next < end:
-            score = float(scores[self._next - self._seen])
-            self._keep(SampledPrediction(at, seconds, score))
+        if self._next < end:
+            seconds_of_row = np.repeat(seconds, rows)
+            while self._next < end:
+                row = self._next - self._seen
+                self._keep(SampledPrediction(at, float(seconds_of_row[row]), float(scores[row])))
         self._seen = end
 
     def failed(self, at: float, seconds: float) -> None:
         """Take in one request that the model failed."""
-        self._note(at, seconds)
+        self._note(at, seconds, seconds)
         self._errors_seen += 1
         if len(self._errors) < self._most:
             self._errors.append(SampledError(at, seconds))
@@ -79,11 +88,11 @@ class Reservoir:
         """Hand over everything, the window that is not over included; nothing may follow."""
         return self.take_finished(self._start + self._window_seconds)
 
-    def _note(self, at: float, seconds: float) -> None:
+    def _note(self, at: float, shortest: float, longest: float) -> None:
         if at >= self._start + self._window_seconds:
             self._turn(at)
-        self._shortest = min(self._shortest, seconds)
-        self._longest = max(self._longest, seconds)
+        self._shortest = min(self._shortest, shortest)
+        self._longest = max(self._longest, longest)
 
     def _turn(self, at: float) -> None:
         start = int(at // self._window_seconds) * self._window_seconds

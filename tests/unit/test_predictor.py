@@ -22,12 +22,13 @@ from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
 from service.prediction.features import FeatureEncoder
 from service.prediction.model import ModelBundle, ModelMetadata
-from service.prediction.prediction_id import PredictionId
-from service.prediction.predictor import ModelFailedError, Prediction, Predictor
+from service.prediction.prediction_id import PredictionId, Signer
+from service.prediction.predictor import Predictor
 from service.prediction.release import Release
 from service.prediction.request_keys import KEYS
 from service.prediction.serving import Serving
 from service.prediction.shadow import ShadowScorer
+from service.prediction.turn import ModelFailedError, Prediction
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
@@ -151,8 +152,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         serving=lambda: serving.now,
         recorder=recorder,
         shadow=ShadowScorer(recorder),
-        signing_key=KEY,
-        origin=3,
+        signer=Signer(KEY, origin=3),
         faults=FaultInjector.none(),
     )
     yield World(predictor, metrics)

@@ -47,7 +47,7 @@ def test_every_prediction_of_a_window_is_as_likely_to_be_kept(batch: int) -> Non
         one = Reservoir(MODEL, window_seconds=60, most=10, rng=rng)
         for first in range(0, 120, batch):
             scores = np.arange(first, first + batch, dtype=np.float64)
-            one.succeeded(START + first / 10, 0.01, scores)
+            one.answered(START + first / 10, [0.01], [batch], scores)
         [window] = one.take_finished(START + 60)
         assert len({p.prediction for p in window.predictions}) == 10
         kept.update(int(p.prediction) for p in window.predictions)
@@ -57,10 +57,10 @@ def test_every_prediction_of_a_window_is_as_likely_to_be_kept(batch: int) -> Non
 
 def test_a_window_with_few_predictions_keeps_them_all_with_exact_extremes() -> None:
     one = reservoir()
-    one.succeeded(START, 0.02, np.array([0.1]))
-    one.succeeded(START + 59.9, 0.005, np.array([0.2, 0.3]))
+    one.answered(START, [0.02], [1], np.array([0.1]))
+    one.answered(START + 59.9, [0.005, 0.006], [2, 1], np.array([0.2, 0.3, 0.35]))
     one.failed(START + 30, 0.7)
-    one.succeeded(START + 60, 9.0, np.array([0.4]))
+    one.answered(START + 60, [9.0], [1], np.array([0.4]))
 
     [window] = one.take_finished(START + 61)
 
@@ -131,8 +131,8 @@ def test_what_workers_kept_is_found_by_window_and_dropped_with_it(
     store: StoredSampledWindows,
 ) -> None:
     for worker, one in (("a", reservoir()), ("b", reservoir())):
-        one.succeeded(START, 0.01, np.array([0.1]))
-        one.succeeded(START + 60, 0.01, np.array([0.2]))
+        one.answered(START, [0.01], [1], np.array([0.1]))
+        one.answered(START + 60, [0.01], [1], np.array([0.2]))
         sampling = Sampling(reservoirs=partial(tuple, [one]), store=store, worker=worker)
         sampling.collect(START + 61)
         sampling.store()

@@ -26,10 +26,12 @@ from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment, ExperimentError
 from service.prediction.faults import FaultInjector
 from service.prediction.model import ModelBundle
-from service.prediction.predictor import Prediction, Predictor
+from service.prediction.prediction_id import Signer
+from service.prediction.predictor import Predictor
 from service.prediction.release import Release
 from service.prediction.serving import Serving
 from service.prediction.shadow import ShadowScorer, is_drawn
+from service.prediction.turn import Prediction
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
@@ -113,8 +115,7 @@ def world(folder: Path, dark: ModelBundle, share: float) -> Iterator[World]:
         serving=lambda: serving.now,
         recorder=recorder,
         shadow=scorer,
-        signing_key=b"k" * 32,
-        origin=1,
+        signer=Signer(b"k" * 32, origin=1),
         faults=FaultInjector.none(),
     )
     yield World(predictor, scorer, metrics)
