@@ -65,10 +65,15 @@ def test_a_window_with_few_predictions_keeps_them_all_with_exact_extremes() -> N
     [window] = one.take_finished(START + 61)
 
     assert window.window_start == START
-    assert [p.prediction for p in window.predictions] == [0.1, 0.2, 0.3]
+    assert [(p.prediction, p.latency_seconds) for p in window.predictions] == [
+        (0.1, 0.02),
+        (0.2, 0.005),
+        (0.3, 0.005),
+        (0.35, 0.006),
+    ]
     assert window.errors == (SampledError(START + 30, 0.7),)
     assert (window.shortest_seconds, window.longest_seconds) == (0.005, 0.7)
-    assert (window.predictions_seen, window.errors_seen) == (3, 1)
+    assert (window.predictions_seen, window.errors_seen) == (4, 1)
 
 
 def test_errors_are_all_kept_up_to_the_bound() -> None:
