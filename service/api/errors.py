@@ -66,6 +66,12 @@ def model_failed(error: ModelFailedError) -> Response:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
 
+def defect() -> Response:
+    """Answer for what must not happen; whoever answers raises on, so that the log says why."""
+    detail = "the service failed; its log says why"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
 def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
     """Answer every error as a problem and count those that are the client's."""
 
@@ -123,8 +129,7 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
 
     @app.exception_handler(Exception)
     async def _defect(_: Request, __: Exception) -> Response:
-        detail = "the service failed; its log says why"
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        return defect()
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:

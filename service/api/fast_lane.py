@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.answers import JSON, rendered_batch, rendered_one
 from service.api.body_gate import BATCH_PATH, PREDICT_PATH, arrived_body
-from service.api.errors import model_failed
+from service.api.errors import defect, model_failed
 from service.api.schemas import AdRequestBody, BatchBody
 from service.prediction.ad_request import AdRequest
 from service.prediction.predictor import Predictor
@@ -48,7 +48,7 @@ _LANES: Mapping[str, _Lane] = {
 
 
 class FastLane:
-    """Middleware behind the body gate that answers what is usual."""
+    """What stands between the body gate and FastAPI, and answers what is usual."""
 
     def __init__(self, app: ASGIApp, *, predictor: Predictor) -> None:
         self._app = app
@@ -73,6 +73,9 @@ class FastLane:
         except ModelFailedError as failure:
             await model_failed(failure)(scope, receive, send)
             return
+        except Exception:
+            await defect()(scope, receive, send)
+            raise
         length = (b"content-length", b"%d" % len(answer))
         headers = [length, _CONTENT_TYPE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
