@@ -220,8 +220,7 @@ class Predictor:
             else:
                 served.recorder.succeeded(seconds)
                 served.reservoir.succeeded(now, seconds, result)
-                value_indices = served.bundle.encoder.value_indices
-                indices = np.array([value_indices(request) for request in part.requests])
+                indices = served.bundle.encoder.value_indices(part.requests)
                 served.recorder.predicted(result, indices)
                 if served.assigned is not None:
                     served.assigned.predicted(cell for cell in part.cells if cell is not None)

@@ -61,11 +61,11 @@ def _indices(
 ) -> NDArray[np.int64]:
     """Position of each request's value in the shipped vocabulary of ``feature``."""
     place = list(shipped.vocabularies).index(feature)
-    indices = np.array([shipped.value_indices(request)[place] for request in requests])
+    indices = shipped.value_indices(requests)[:, place]
     if UNSEEN not in shipped.vocabularies[feature]:
         return indices
     unseen_then = judged.vocabularies[feature].index(UNSEEN)
-    was_unseen = [judged.value_indices(request)[place] == unseen_then for request in requests]
+    was_unseen = judged.value_indices(requests)[:, place] == unseen_then
     return np.where(was_unseen, shipped.vocabularies[feature].index(UNSEEN), indices)
 
 
