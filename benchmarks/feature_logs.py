@@ -40,7 +40,7 @@ class Trial:
 
     def hear(self, change: Change | None = None) -> Heard:
         """Fold the rows, changed from the first on."""
-        indices = np.array([self.encoder.value_indices(r) for r in self.log.requests()])
+        indices = self.encoder.value_indices(self.log.requests())
         if change is not None:
             change(indices, self.encoder, np.random.default_rng(1))
         return listen(self.detector, _ticks(self.encoder, self.seconds, indices))

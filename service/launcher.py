@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from service.app import create_app
 from service.bridge_process import bridge_beside
 from service.monitoring.snapshot import Snapshot
 from service.prediction.faults import InvalidFaultsError, parse_faults
@@ -30,7 +29,10 @@ from service.state.errors import StateError
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.registry import registry_of
-from service.worker_process import Terminal
+from service.worker_process import Terminal, give_memory_back
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -110,17 +112,23 @@ def _serve(settings: Settings) -> None:
             "Ctrl-C stops; SIGHUP, or a POST to /models/reload, serves what is on disk by then",
             flush=True,
         )
+        if settings.workers == 1:
+            # FastAPI and the rest of a worker: a launcher of several goes without.
+            from service.app import create_app  # noqa: PLC0415 - see above
+
+            config = _config(create_app(settings, metrics, release), settings)
+        else:
+            del release  # The workers load their own.
+            give_memory_back()
+            config = _config("service.app:create_worker", settings)
         # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
         with (
             bridge_beside() if settings.bridge_enabled else nullcontext(),
             suppress(KeyboardInterrupt),
         ):
             if settings.workers == 1:
-                config = _config(create_app(settings, metrics, release), settings)
                 uvicorn.Server(config).run(sockets=[listener])
             else:
-                del release  # The workers load their own.
-                config = _config("service.app:create_worker", settings)
                 _Workers(config, sockets=[listener]).run()
 
 
@@ -160,7 +168,7 @@ class _Workers(Multiprocess):
             process.child_conn.close()
 
 
-def _config(app: ASGIApp | str, settings: Settings) -> uvicorn.Config:
+def _config(app: "ASGIApp | str", settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),

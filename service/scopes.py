@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -20,7 +21,6 @@ from service.sources.feature_watch import FeatureWatch
 from service.sources.fleet import Fleet
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
-from service.sources.prometheus_api import PrometheusApi
 from service.sources.quality_watch import QualityWatch
 from service.sources.verdicts import StoredVerdicts
 from service.sources.watches import Watches
@@ -29,6 +29,9 @@ from service.state.experiments import StoredExperiment
 from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import State
 from service.ticker import TickJob
+
+if TYPE_CHECKING:
+    from service.sources.prometheus_api import PrometheusApi
 
 _FORGETTING_SECONDS = 3600.0
 """How much longer than they count clicks are remembered: clocks of replicas differ, and the first
@@ -76,6 +79,9 @@ class ScopeParts:
         )
         if alone:
             return Scopes(instance), [job]
+        # With httpx it is 4 MB of every worker; one that watches itself alone asks nobody.
+        from service.sources.prometheus_api import PrometheusApi  # noqa: PLC0415 - see above
+
         self._api = PrometheusApi(settings.prometheus_url or "", settings.prometheus_selector)
         everywhere = self._state.history(FLEET_SCOPE)
         fleet = Fleet(

@@ -1,5 +1,6 @@
 """What a worker arranges with its operating system and its interpreter."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -39,6 +40,19 @@ class Terminal:
     def has_gone(self) -> bool:
         """Tell whether it was closed since."""
         return self._was_there and not os.isatty(0)
+
+
+def give_memory_back() -> None:
+    """Return to the system what loading the models has used and freed.
+
+    The allocator would keep it for later; a worker never again needs so much at once, except for
+    the next release.
+    """
+    gc.collect()
+    # Of glibc: where the system has another allocator, nothing is returned.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def favour_event_loop() -> None:

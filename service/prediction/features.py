@@ -6,34 +6,33 @@ rows take the same path. A key that training never saw has the effect 0 and the 
 """
 
 import json
-import math
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, groupby, repeat
+from operator import not_
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.monitoring.buckets import HOURS_PER_DAY
 from service.prediction.ad_request import AdRequest
-from service.prediction.request_keys import KEYS, whole
+from service.prediction.feature_table import (
+    FLOAT_BYTES,
+    Table,
+    check_table,
+    columns_of,
+    table_of,
+)
+from service.prediction.request_keys import KEYS, Key, whole
 
 FEATURES_FORMAT = 1
 DAYS_PER_WEEK = 7
-
-MAX_KEYS_PER_TABLE = 200_000
-"""Only the most frequent keys are kept: about 30 MB a table, however long the log was."""
 
 MAX_NAMED_VALUES = 20
 """Values of ``device`` and ``placement`` that get a series of their own."""
 
 SEEN, UNSEEN, OTHER = "(seen)", "(unseen)", "(other)"
-
-
-Table = Mapping[str | int, tuple[float, ...]]
-"""The features of each key, in the order of ``Key.features``; the most frequent key first."""
 
 
 class FeatureEncoder:
@@ -47,23 +46,20 @@ class FeatureEncoder:
     """
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
-        _check(tables)
-        self._tables = {key.table: dict(tables[key.table]) for key in KEYS}
-        self._lookups = tuple(
-            (
-                AdRequest._fields.index(key.field),
-                key.part,
-                _packed(self._tables[key.table]).get,
-                np.zeros(len(key.features), dtype=np.float32).tobytes(),
-            )
-            for key in KEYS
-        )
+        expected = {key.table for key in KEYS}
+        if tables.keys() != expected:
+            wrong = ", ".join(sorted(tables.keys() ^ expected))
+            raise ValueError(f"feature tables missing or unknown: {wrong}")
+        for key in KEYS:
+            check_table(tables[key.table], key)
+        self._tables = tables
+        self._lookups = tuple(_lookups(tables))
         self.names: tuple[str, ...] = tuple(
             f"{key.table}_{feature}" for key in KEYS for feature in key.features
         )
         """Names of the feature columns, in order."""
-        devices, self._device_index = _named_values(self._tables["device"])
-        placements, self._placement_index = _named_values(self._tables["placement"])
+        devices, self._device_index = _named_values(tables["device"])
+        placements, self._placement_index = _named_values(tables["placement"])
         self.vocabularies: Mapping[str, tuple[str, ...]] = MappingProxyType(
             {
                 "user": (SEEN, UNSEEN),
@@ -75,37 +71,41 @@ class FeatureEncoder:
             }
         )
         """Every value that a monitored feature can take, by feature."""
+        self._unseen_device = repeat(devices.index(UNSEEN))
+        self._unseen_placement = repeat(placements.index(UNSEEN))
 
     def encode(self, requests: Sequence[AdRequest]) -> NDArray[np.float32]:
         """Look up the features of each request, shape ``(n, len(names))``, read-only."""
-        fields = tuple(zip(*requests, strict=True)) or ((),) * len(AdRequest._fields)
-        columns = (
-            map(get, fields[i] if part is whole else map(part, fields[i]), repeat(nothing_known))
-            for i, part, get, nothing_known in self._lookups
-        )
+        fields = _fields(requests)
+        columns = [
+            map(find, fields[i] if part is whole else map(part, fields[i]), *otherwise)
+            for i, part, find, otherwise in self._lookups
+        ]
         row_parts = chain.from_iterable(zip(*columns, strict=True))
         rows = np.frombuffer(b"".join(row_parts), dtype=np.float32)
         return rows.reshape(len(requests), len(self.names))
 
     def value_indices(self, requests: Sequence[AdRequest]) -> NDArray[np.int64]:
-        """Return the positions."""
-        return np.array([self._value_indices(request) for request in requests])
+        """Find the position of each request's value in each of ``vocabularies``, in order.
 
-    def _value_indices(self, request: AdRequest) -> tuple[int, ...]:
-        """Return the position of the request's value in each of ``vocabularies``, in order."""
-        devices, placements = self._device_index, self._placement_index
-        return (
-            0 if request.user_id in self._tables["user"] else 1,
-            0 if request.ad_id in self._tables["ad"] else 1,
-            devices.get(request.device, len(self.vocabularies["device"]) - 1),
-            placements.get(request.placement, len(self.vocabularies["placement"]) - 1),
-            request.hour,
-            request.day_of_week,
+        Returns:
+            Indices, shape ``(n, len(vocabularies))``; a column lies in one piece of memory.
+        """
+        user_id, ad_id, device, placement, hour, day_of_week = _fields(requests)
+        indices = chain(
+            map(not_, map(self._tables["user"].__contains__, user_id)),
+            map(not_, map(self._tables["ad"].__contains__, ad_id)),
+            map(self._device_index.get, device, self._unseen_device),
+            map(self._placement_index.get, placement, self._unseen_placement),
+            hour,
+            day_of_week,
         )
+        shape = (len(self.vocabularies), len(requests))
+        return np.fromiter(indices, np.int64, shape[0] * shape[1]).reshape(shape).T
 
     def to_json(self) -> str:
         """Serialise without loss: float32 values round-trip exactly."""
-        tables = {key.table: _columns(self._tables[key.table], key.features) for key in KEYS}
+        tables = {key.table: columns_of(self._tables[key.table], key) for key in KEYS}
         return json.dumps({"format": FEATURES_FORMAT, "names": self.names, "tables": tables})
 
     @classmethod
@@ -119,8 +119,7 @@ class FeatureEncoder:
             content = json.loads(text)
             if content["format"] != FEATURES_FORMAT:
                 raise ValueError(f"features format {content['format']} is not {FEATURES_FORMAT}")
-            tables = content["tables"]
-            encoder = cls({key.table: _rows(tables[key.table], key.features) for key in KEYS})
+            encoder = cls({key.table: _table(content["tables"], key) for key in KEYS})
             if tuple(content["names"]) != encoder.names:
                 raise ValueError("the feature names are not this version's")
         except KeyError as error:
@@ -130,33 +129,56 @@ class FeatureEncoder:
         return encoder
 
 
-def _columns(table: Table, features: Sequence[str]) -> dict[str, Sequence[Any]]:
-    values = [[float(np.float32(row[i])) for row in table.values()] for i in range(len(features))]
-    return {"keys": list(table), **dict(zip(features, values, strict=True))}
+def _table(tables: Mapping[str, Any], key: Key) -> Table:
+    columns = tables[key.table]
+    return table_of(columns["keys"], [columns[feature] for feature in key.features])
 
 
-def _rows(columns: Mapping[str, Sequence[Any]], features: Sequence[str]) -> Table:
-    rows = zip(*(columns[feature] for feature in features), strict=True)
-    return dict(zip(columns["keys"], rows, strict=True))
+class _Lookup(NamedTuple):
+    """One part of a row: the features of a key, or of a value and its parts together."""
+
+    field: int
+    """Position in :class:`AdRequest`."""
+    part: Callable[[Any], str | int]
+    find: Callable[..., bytes]
+    otherwise: tuple[Iterable[bytes], ...]
+    """What ``find`` takes beside each key: the features of an unknown one, where it needs them."""
 
 
-def _check(tables: Mapping[str, Table]) -> None:
-    expected = {key.table for key in KEYS}
-    if tables.keys() != expected:
-        wrong = ", ".join(sorted(tables.keys() ^ expected))
-        raise ValueError(f"feature tables missing or unknown: {wrong}")
-    for key in KEYS:
-        table = tables[key.table]
-        if len(table) > MAX_KEYS_PER_TABLE:
-            raise ValueError(f"table {key.table} has {len(table)} keys, over {MAX_KEYS_PER_TABLE}")
-        if any(len(row) != len(key.features) for row in table.values()):
-            raise ValueError(f"table {key.table} needs {', '.join(key.features)} for each key")
-        if not all(map(math.isfinite, chain.from_iterable(table.values()))):
-            raise ValueError(f"table {key.table} holds a number that is not finite")
+_JOINED_FIELD = "placement"
+"""Placements are few, and to find a part of one costs more than to look it up."""
 
 
-def _packed(table: Table) -> dict[str | int, bytes]:
-    return {key: array("f", row).tobytes() for key, row in table.items()}
+def _lookups(tables: Mapping[str, Table]) -> Iterable[_Lookup]:
+    for field, keys in groupby(KEYS, key=lambda key: key.field):
+        place = AdRequest._fields.index(field)
+        if field == _JOINED_FIELD:
+            yield _Lookup(place, whole, _Joined(tuple(keys), tables).__getitem__, ())
+            continue
+        for key in keys:
+            table = tables[key.table]
+            yield _Lookup(place, key.part, table.get, (repeat(_nothing_known(key)),))
+
+
+class _Joined(dict[str | int, bytes]):
+    """The features of a field's values with those of their parts, joined for all known values."""
+
+    def __init__(self, keys: Sequence[Key], tables: Mapping[str, Table]) -> None:
+        self._parts = [(tables[key.table].get, key.part, _nothing_known(key)) for key in keys]
+        known = tables[next(key.table for key in keys if key.part is whole)]
+        super().__init__((value, self.__missing__(value)) for value in known)
+
+    def __missing__(self, value: str | int) -> bytes:
+        return b"".join([find(part(value), nothing) for find, part, nothing in self._parts])
+
+
+def _nothing_known(key: Key) -> bytes:
+    return bytes(FLOAT_BYTES * len(key.features))
+
+
+def _fields(requests: Sequence[AdRequest]) -> tuple[tuple[Any, ...], ...]:
+    """Turn rows into columns, in the order of :class:`AdRequest`."""
+    return tuple(zip(*requests, strict=True)) or ((),) * len(AdRequest._fields)
 
 
 def _named_values(keys: Iterable[str | int]) -> tuple[tuple[str, ...], dict[str | int, int]]:

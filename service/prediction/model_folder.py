@@ -9,7 +9,7 @@ crash at any moment leaves the version that was current loadable.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -90,7 +90,11 @@ def load_models(models_dir: Path) -> Mapping[str, ModelBundle]:
     Raises:
         ModelFolderError: There is no model, or one of them is damaged.
     """
-    return {folder.name: load_bundle(folder) for folder in model_folders(models_dir)}
+    encoders: dict[str, FeatureEncoder] = {}
+    return {
+        folder.name: load_version(folder, current_version(folder), encoders)
+        for folder in model_folders(models_dir)
+    }
 
 
 def model_folders(models_dir: Path) -> Sequence[Path]:
@@ -129,8 +133,16 @@ def current_version(folder: Path) -> str:
     return version
 
 
-def load_version(folder: Path, version: str) -> ModelBundle:
+def load_version(
+    folder: Path, version: str, encoders: MutableMapping[str, FeatureEncoder] | None = None
+) -> ModelBundle:
     """Load one version of the model in ``folder``, for instance to roll back to it.
+
+    Args:
+        folder: ``models/<name>``.
+        version: Its name.
+        encoders: By the checksum of their file, those that were loaded with other models; this
+            one joins them. Models trained together have equal ones, which are large.
 
     Raises:
         ModelFolderError: A file is missing, damaged, or belongs to another model.
@@ -144,7 +156,7 @@ def load_version(folder: Path, version: str) -> ModelBundle:
             name=folder.name,
             version=version,
             model=kind.from_bytes(_checked(home / kind.file_name, checksums)),
-            encoder=FeatureEncoder.from_json(_checked(home / FEATURES_FILE, checksums).decode()),
+            encoder=_encoder(home, checksums, {} if encoders is None else encoders),
             baseline=Baseline.from_json(_checked(home / BASELINE_FILE, checksums).decode()),
             metadata=_metadata(metadata),
         )
@@ -169,6 +181,15 @@ def verify_version(folder: Path, version: str) -> None:
         raise ModelFolderError(_damaged(home / METADATA_FILE, f"{error} is missing")) from error
     except (ValueError, TypeError) as error:
         raise ModelFolderError(_damaged(home, str(error))) from error
+
+
+def _encoder(
+    home: Path, checksums: Mapping[str, str], encoders: MutableMapping[str, FeatureEncoder]
+) -> FeatureEncoder:
+    content, checksum = _checked(home / FEATURES_FILE, checksums), checksums[FEATURES_FILE]
+    if checksum not in encoders:
+        encoders[checksum] = FeatureEncoder.from_json(content.decode())
+    return encoders[checksum]
 
 
 def _files(bundle: ModelBundle) -> Mapping[str, bytes]:

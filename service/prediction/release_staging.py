@@ -7,6 +7,7 @@ from pathlib import Path
 from service.monitoring.counts import ModelVersion
 from service.prediction.durable import make_durable, write_durably
 from service.prediction.experiment import Experiment, ExperimentError
+from service.prediction.features import FeatureEncoder
 from service.prediction.model import ModelBundle
 from service.prediction.model_folder import (
     VERSIONS_FOLDER,
@@ -60,10 +61,11 @@ def load_staged(home: Path, generation: int, known: Release | None) -> Release:
     """
     loaded = {} if known is None else known.by_version
     plan = read_plan(home)
+    encoders: dict[str, FeatureEncoder] = {}
     try:
         bundles = {
             folder.name: loaded.get(ModelVersion(folder.name, current_version(folder)))
-            or _tried(folder, plan.versions[folder.name])
+            or _tried(folder, plan.versions[folder.name], encoders)
             for folder in model_folders(home / _MODELS)
         }
         experiment = (
@@ -111,8 +113,8 @@ def _stage_experiment(plan: ReleasePlan, home: Path, served: Path | None) -> Non
         raise ReleaseRefusedError(f"{source}: {error.strerror}") from error
 
 
-def _tried(folder: Path, version: str) -> ModelBundle:
-    bundle = load_version(folder, version)
+def _tried(folder: Path, version: str, encoders: dict[str, FeatureEncoder]) -> ModelBundle:
+    bundle = load_version(folder, version, encoders)
     try_out(bundle)
     return bundle
 

@@ -6,6 +6,7 @@ mere numbers a part says nothing, its effect is drawn to zero, and nothing is lo
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 EFFECT = "effect"
@@ -15,19 +16,15 @@ LOG_COUNT = "log_count"
 """Natural logarithm of one plus the key's impressions in training."""
 
 
-def ad_family(ad_id: str) -> str:
-    """Leading characters of an ad id: neighbouring ids often belong to one campaign."""
-    return ad_id[:4]
+# Cut by C code: a Python function would cost more than the lookup that it is for.
+ad_family = itemgetter(slice(4))
+"""Leading characters of an ad id: neighbouring ids often belong to one campaign."""
 
+ad_siblings = itemgetter(slice(5))
+"""One more leading character than the family: for numbered ads, about ten neighbours."""
 
-def ad_siblings(ad_id: str) -> str:
-    """One more leading character than the family: for numbered ads, about ten neighbours."""
-    return ad_id[:5]
-
-
-def user_tail(user_id: str) -> str:
-    """Trailing characters of a user id, where composed ids carry the device's model."""
-    return user_id[-4:]
+user_tail = itemgetter(slice(-4, None))
+"""Trailing characters of a user id, where composed ids carry the device's model."""
 
 
 def publisher(placement: str) -> str:

@@ -3,14 +3,17 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from service.monitoring.fleet import FleetState, advance, snapshot_of
 from service.monitoring.history import HISTORY_SECONDS, History, Tick
 from service.monitoring.snapshot import Snapshot
 from service.settings import FLEET_SCOPE
 from service.sources.errors import SourceUnavailableError
-from service.sources.prometheus_api import PrometheusApi
 from service.state.keyed import KeyedValues
+
+if TYPE_CHECKING:
+    from service.sources.prometheus_api import PrometheusApi
 
 _KEY, _PROBLEM_KEY = "fleet_state", "fleet_problem"
 _STALE_TICKS = 5
@@ -30,7 +33,7 @@ class Fleet:
     def __init__(
         self,
         *,
-        api: PrometheusApi,
+        api: "PrometheusApi",
         history: History,
         values: KeyedValues,
         interval_seconds: float,

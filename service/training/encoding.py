@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from service.prediction.features import MAX_KEYS_PER_TABLE, FeatureEncoder, Table
+from service.prediction.feature_table import MAX_KEYS_PER_TABLE, Table, table_of
+from service.prediction.features import FeatureEncoder
 from service.prediction.request_keys import EFFECT, KEYS, LOG_COUNT, Key
 from service.training.click_log import ClickLog
 
@@ -72,7 +73,7 @@ def _table(log: ClickLog, key: Key, rows: NDArray[np.bool_], rate: float) -> Tab
     most_frequent = np.argsort(-impressions, kind="stable")[:MAX_KEYS_PER_TABLE]
     kept = most_frequent[impressions[most_frequent] > 0]
     columns = [features[name][kept].tolist() for name in key.features]
-    return dict(zip([values[i] for i in kept], zip(*columns, strict=True), strict=True))
+    return table_of([values[i] for i in kept], columns)
 
 
 def _keys(log: ClickLog, key: Key) -> tuple[NDArray[np.int64], list[str | int]]:

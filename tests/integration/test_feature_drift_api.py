@@ -44,10 +44,8 @@ def requests(encoder: FeatureEncoder, device: str) -> list[AdRequest]:
 def counted(encoder: FeatureEncoder, rows: list[AdRequest]) -> dict[tuple[str, str], float]:
     """What serving counts for these rows."""
     found: dict[tuple[str, str], float] = {}
-    for row in rows:
-        for (feature, values), place in zip(
-            encoder.vocabularies.items(), encoder.value_indices(row), strict=True
-        ):
+    for indices in encoder.value_indices(rows).tolist():
+        for (feature, values), place in zip(encoder.vocabularies.items(), indices, strict=True):
             found[feature, values[place]] = found.get((feature, values[place]), 0.0) + 1
     return found
 

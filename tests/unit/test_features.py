@@ -1,5 +1,7 @@
 import json
 import math
+import struct
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.prediction.ad_request import AdRequest
-from service.prediction.features import MAX_NAMED_VALUES, FeatureEncoder, Table
+from service.prediction.feature_table import Table
+from service.prediction.features import MAX_NAMED_VALUES, FeatureEncoder
 from service.prediction.request_keys import KEYS
 from service.training.click_log import ClickLog
 from service.training.encoding import (
@@ -22,12 +25,20 @@ from service.training.simulation import simulate
 _REQUEST = AdRequest("user-7", "ad-3", "mobile", "site1:top", 20, 5)
 
 
-def _tables(**changed: Table) -> dict[str, Table]:
+Rows = Mapping[str | int, tuple[float, ...]]
+
+
+def _tables(**changed: Rows) -> dict[str, Table]:
     empty: dict[str, Table] = {key.table: {} for key in KEYS}
-    return {**empty, **changed}
+    return {**empty, **{name: _packed(rows) for name, rows in changed.items()}}
 
 
-_TEXT = st.text(max_size=4)
+def _packed(rows: Rows) -> Table:
+    return {key: struct.pack(f"{len(row)}f", *row) for key, row in rows.items()}
+
+
+_TEXT = st.text("ab:", max_size=6)
+"""Ids that often have a part in common, and an empty one."""
 _REQUESTS = st.lists(
     st.builds(AdRequest, _TEXT, _TEXT, _TEXT, _TEXT, st.integers(0, 23), st.integers(0, 6)),
     max_size=8,
@@ -35,16 +46,29 @@ _REQUESTS = st.lists(
 _FLOATS = st.floats(-20, 20, width=32)
 
 
-@st.composite
-def _encoders(draw: st.DrawFn) -> FeatureEncoder:
-    def table(size: int, keys: st.SearchStrategy[str | int]) -> Table:
-        return draw(st.dictionaries(keys, st.tuples(*[_FLOATS] * size), max_size=4))
+_NUMBERS: dict[str, st.SearchStrategy[int]] = {
+    "hour": st.integers(0, 23),
+    "day_of_week": st.integers(0, 6),
+}
 
-    hours, days = st.integers(0, 23), st.integers(0, 6)
-    numbers: dict[str, st.SearchStrategy[int]] = {"hour": hours, "day_of_week": days}
-    return FeatureEncoder(
-        {key.table: table(len(key.features), numbers.get(key.table, _TEXT)) for key in KEYS}
-    )
+
+@st.composite
+def _rows(draw: st.DrawFn) -> dict[str, Rows]:
+    """Tables before they are packed, of keys that requests are likely to have."""
+    return {
+        key.table: draw(
+            st.dictionaries(
+                _NUMBERS.get(key.table, _TEXT),
+                st.tuples(*[_FLOATS] * len(key.features)),
+                max_size=4,
+            )
+        )
+        for key in KEYS
+    }
+
+
+def _encoders() -> st.SearchStrategy[FeatureEncoder]:
+    return _rows().map(lambda rows: FeatureEncoder(_tables(**rows)))
 
 
 def test_a_row_holds_the_features_of_each_key_in_the_order_of_the_names() -> None:
@@ -111,37 +135,100 @@ def test_json_round_trip_is_exact(encoder: FeatureEncoder, requests: list[AdRequ
     assert restored.to_json() == encoder.to_json()
 
 
+def _parts_by_hand(request: AdRequest) -> dict[str, str | int]:
+    publisher, _, slot = request.placement.partition(":")
+    return {
+        "ad": request.ad_id,
+        "ad_family": request.ad_id[:4],
+        "ad_siblings": request.ad_id[:5],
+        "placement": request.placement,
+        "publisher": publisher,
+        "slot": slot,
+        "user": request.user_id,
+        "user_tail": request.user_id[-4:],
+        "device": request.device,
+        "hour": request.hour,
+        "day_of_week": request.day_of_week,
+    }
+
+
+@given(_rows(), _REQUESTS)
+def test_every_feature_is_what_a_lookup_by_hand_finds(
+    rows: dict[str, Rows], requests: list[AdRequest]
+) -> None:
+    encoder = FeatureEncoder(_tables(**rows))
+
+    expected = [
+        number
+        for request in requests
+        for table, key in _parts_by_hand(request).items()
+        for number in rows[table].get(key, (0.0,) if table in _NUMBERS else (0.0, 0.0))
+    ]
+
+    assert encoder.encode(requests).ravel().tolist() == expected
+
+
+def _position_by_hand(table: Rows, value: str | int) -> int:
+    named = [key for key in table if key not in {"(other)", "(unseen)"}][:MAX_NAMED_VALUES]
+    if value in named:
+        return named.index(value)
+    return len(named) + (value not in table)
+
+
+@given(_rows(), _REQUESTS)
+def test_value_indices_are_what_a_search_by_hand_finds(
+    rows: dict[str, Rows], requests: list[AdRequest]
+) -> None:
+    indices = FeatureEncoder(_tables(**rows)).value_indices(requests)
+
+    assert indices.shape == (len(requests), 6)
+    assert indices.dtype == np.int64
+    assert indices.tolist() == [
+        [
+            int(request.user_id not in rows["user"]),
+            int(request.ad_id not in rows["ad"]),
+            _position_by_hand(rows["device"], request.device),
+            _position_by_hand(rows["placement"], request.placement),
+            request.hour,
+            request.day_of_week,
+        ]
+        for request in requests
+    ]
+
+
 @given(_encoders(), _REQUESTS)
 def test_value_indices_point_into_the_vocabularies(
     encoder: FeatureEncoder, requests: list[AdRequest]
 ) -> None:
-    for request in requests:
-        indices = encoder.value_indices(request)
+    for request, indices in zip(requests, encoder.value_indices(requests).tolist(), strict=True):
         values = [v[i] for v, i in zip(encoder.vocabularies.values(), indices, strict=True)]
         assert min(indices) >= 0
         assert values[4:] == [str(request.hour), str(request.day_of_week)]
 
 
 def test_only_the_most_frequent_values_have_a_name_of_their_own() -> None:
-    devices: Table = {f"device-{i}": (0.0, 0.0) for i in range(MAX_NAMED_VALUES + 1)}
+    devices: Rows = {f"device-{i}": (0.0, 0.0) for i in range(MAX_NAMED_VALUES + 1)}
     encoder = FeatureEncoder(_tables(device=devices, user={"user-7": (0.0, 0.0)}))
     vocabulary = encoder.vocabularies["device"]
 
     def named(device: str) -> str:
-        return vocabulary[encoder.value_indices(_REQUEST._replace(device=device))[2]]
+        return vocabulary[int(encoder.value_indices([_REQUEST._replace(device=device)])[0, 2])]
 
     assert vocabulary == (*map(str, list(devices)[:MAX_NAMED_VALUES]), "(other)", "(unseen)")
     assert named("device-0") == "device-0"
     assert named(f"device-{MAX_NAMED_VALUES}") == "(other)"
     assert named("toaster") == "(unseen)"
-    assert encoder.value_indices(_REQUEST)[:2] == (0, 1)  # the user is seen, the ad is not
+    assert encoder.value_indices([_REQUEST])[0, :2].tolist() == [
+        0,
+        1,
+    ]  # the user is seen, the ad is not
 
 
 def test_a_device_that_is_called_other_makes_no_second_value_of_that_name() -> None:
     encoder = FeatureEncoder(_tables(device={"(other)": (0.0, 0.0), "tv": (0.0, 0.0)}))
 
     assert encoder.vocabularies["device"] == ("tv", "(other)", "(unseen)")
-    assert encoder.value_indices(_REQUEST._replace(device="(other)"))[2] == 1
+    assert encoder.value_indices([_REQUEST._replace(device="(other)")])[0, 2] == 1
 
 
 @pytest.mark.parametrize(
@@ -153,6 +240,11 @@ def test_a_device_that_is_called_other_makes_no_second_value_of_that_name() -> N
         (lambda content: content["tables"]["ad"].pop("effect"), "effect"),
         (lambda content: content["tables"]["ad"]["keys"].pop(), "shorter|longer"),
         (lambda content: content["tables"]["ad"]["effect"].__setitem__(0, None), "malformed"),
+        (lambda content: content["tables"]["ad"]["effect"].__setitem__(0, "0.5"), "malformed.*str"),
+        (
+            lambda content: content["tables"]["ad"]["effect"].__setitem__(0, 1e39),
+            "ad holds a number that is not finite",
+        ),
         (lambda content: content["tables"]["ad"]["effect"].__setitem__(0, math.inf), "finite"),
         (lambda content: content["names"].reverse(), "names"),
     ],

@@ -287,6 +287,22 @@ def test_all_models_of_a_folder_are_loaded_by_name(tmp_path: Path) -> None:
     }
 
 
+def test_models_that_were_trained_together_share_their_encoder(tmp_path: Path) -> None:
+    other = FeatureEncoder({key.table: {} for key in KEYS} | {"ad": {"a": bytes(8)}})
+    write_bundle(tmp_path, _bundle(_logistic()))
+    write_bundle(tmp_path, _bundle(XGBoostModel(_booster())))
+    write_bundle(tmp_path, _renamed(replace(_bundle(_logistic()), encoder=other), "later"))
+
+    encoders = {name: bundle.encoder for name, bundle in load_models(tmp_path).items()}
+
+    assert encoders["logistic"] is encoders["xgboost"]
+    assert encoders["later"].to_json() == other.to_json()
+
+
+def _renamed(bundle: ModelBundle, name: str) -> ModelBundle:
+    return replace(bundle, name=name, baseline=replace(bundle.baseline, model_name=name))
+
+
 def test_a_model_that_was_not_made_current_can_be_loaded_by_version(tmp_path: Path) -> None:
     old, new = (_bundle(_logistic(), _START + timedelta(hours=i)) for i in range(2))
     for bundle in (old, new):

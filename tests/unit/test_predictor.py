@@ -20,6 +20,7 @@ from service.monitoring.catalogue import ErrorType
 from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
+from service.prediction.feature_table import table_of
 from service.prediction.features import FeatureEncoder
 from service.prediction.model import ModelBundle, ModelMetadata
 from service.prediction.prediction_id import PredictionId, Signer
@@ -65,9 +66,8 @@ class HourModel:
 
 def bundle() -> ModelBundle:
     hour_key = next(key for key in KEYS if key.table == "hour")
-    hours: dict[str | int, tuple[float, ...]] = {
-        hour: (float(hour), *[0.0] * (len(hour_key.features) - 1)) for hour in range(24)
-    }
+    columns = [[float(hour) for hour in range(24)], *[[0.0] * 24] * (len(hour_key.features) - 1)]
+    hours = table_of(range(24), columns)
     tables = {key.table: hours if key.table == "hour" else {} for key in KEYS}
     return ModelBundle(
         name="m",

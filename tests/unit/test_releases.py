@@ -20,7 +20,12 @@ from model_versions import first_version, next_version, without_a_score
 from service.monitoring.counts import ModelVersion
 from service.monitoring.snapshot import Series
 from service.monitoring.versions import retired_versions, shown
-from service.prediction.model_folder import current_version, make_current
+from service.prediction.model_folder import (
+    current_version,
+    load_bundle,
+    make_current,
+    write_bundle,
+)
 from service.prediction.release import ReleaseRefusedError
 from service.prediction.release_plan import ReleasePlan, plan_rollback
 from service.prediction.release_store import (
@@ -329,6 +334,17 @@ def test_each_rollback_goes_one_version_further_back_and_then_no_further(
         assert plan.versions["logistic"] == expected
     with pytest.raises(ReleaseRefusedError, match="served no other version"):
         plan_rollback(instance.models, "logistic", serving=plan)
+
+
+def test_equal_encoders_of_a_release_are_loaded_once(instance: Instance) -> None:
+    one = load_bundle(instance.models / "logistic")
+    twin = replace(one, name="twin", baseline=replace(one.baseline, model_name="twin"))
+    write_bundle(instance.models, twin)
+
+    loaded = instance.store.begin(instance.models, None).bundles
+
+    assert set(loaded) == {"logistic", "twin"}
+    assert loaded["logistic"].encoder is loaded["twin"].encoder
 
 
 def test_old_releases_are_deleted(instance: Instance, tmp_path: Path) -> None:
