@@ -31,7 +31,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.prediction.tree_nodes import Integers, NotRepresentableError, TreeNodes
+from service.prediction.tree_nodes import Integers, TreeNodes, UnusableForestError
 
 MAX_LEAVES = 64
 """Of one tree: the bits of the widest integer."""
@@ -114,27 +114,24 @@ class Forest:
         leaf -= self.table.dtype.type(1)  # of a single bit: all bits below it
         outputs = self.outputs.take(np.bitwise_count(leaf) + self.first_outputs)
         # One after the other, as XGBoost does; numpy would add in pairs.
-        return np.subtract.reduce(outputs, axis)
+        total: NDArray[np.float32] = np.subtract.reduce(outputs, axis)
+        return total
 
     @classmethod
     def of(cls, nodes: TreeNodes) -> Self:
         """Compute the table.
 
         Raises:
-            NotRepresentableError: A tree has too many leaves, or the table would be too large.
+            UnusableForestError: A tree has too many leaves, or the table would be too large.
         """
         leaves = nodes.leaves[nodes.roots]
         if leaves.max() > MAX_LEAVES:
-            raise NotRepresentableError(
-                f"a tree has {leaves.max()} leaves, more than {MAX_LEAVES}"
-            )
-        dtype = next(
-            np.dtype(f"u{size}") for size in (1, 2, 4, 8) if leaves.max() <= 8 * size
-        )
+            raise UnusableForestError(f"a tree has {leaves.max()} leaves, more than {MAX_LEAVES}")
+        dtype = next(np.dtype(f"u{size}") for size in (1, 2, 4, 8) if leaves.max() <= 8 * size)
         columns = [_Column.of(nodes, feature) for feature in range(nodes.features)]
         intervals = sum(len(column.first_keys) for column in columns)
         if (size := intervals * len(leaves) * dtype.itemsize) > MAX_TABLE_BYTES:
-            raise NotRepresentableError(
+            raise UnusableForestError(
                 f"its table has {size / 1e6:.0f} MB, more than {MAX_TABLE_BYTES / 1e6:.0f}"
             )
         table = np.empty((intervals, len(leaves)), dtype)
@@ -177,8 +174,9 @@ class _Column:
         zero = int(np.searchsorted(thresholds, 0, "right"))
         # A value that equals the threshold is not below it.
         below = bits[:zero][::-1] + 1
-        first = [[0], bits[zero:], [_ABOVE_INFINITY], [_NEGATIVE_ZERO], below, [_BELOW_INFINITY]]
-        return cls(splits, thresholds, zero, np.concatenate(first) + (feature << 32))
+        ends = np.array([0, _ABOVE_INFINITY, _NEGATIVE_ZERO, _BELOW_INFINITY])
+        first_keys = np.concatenate([ends[:1], bits[zero:], ends[1:3], below, ends[3:]])
+        return cls(splits, thresholds, zero, first_keys + (feature << 32))
 
     def fill(self, lines: Masks, nodes: TreeNodes, possible: Masks) -> None:
         """Write the masks into ``lines``, shape ``(intervals, trees)``."""

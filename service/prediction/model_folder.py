@@ -8,6 +8,7 @@ crash at any moment leaves the version that was current loadable.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,6 +28,8 @@ KEPT_VERSIONS = 3
 FEATURES_FILE, BASELINE_FILE, METADATA_FILE = "features.json", "baseline.json", "metadata.json"
 CURRENT_FILE, VERSIONS_FOLDER = "CURRENT", "versions"
 _UNFINISHED = ".unfinished"
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class ModelFolderError(Exception):
@@ -140,10 +143,18 @@ def load_version(folder: Path, version: str) -> ModelBundle:
         metadata = json.loads(_read(home / METADATA_FILE))
         kind = _kind(metadata, name=folder.name, version=version)
         checksums = metadata["sha256"]
+        model = kind.from_bytes(_checked(home / kind.file_name, checksums))
+        if model.evaluator.fallback_reason:
+            _LOGGER.warning(
+                "%s %s is scored by %s alone, which is slower for single requests: %s",
+                folder.name,
+                version,
+                *model.evaluator,
+            )
         return ModelBundle(
             name=folder.name,
             version=version,
-            model=kind.from_bytes(_checked(home / kind.file_name, checksums)),
+            model=model,
             encoder=FeatureEncoder.from_json(_checked(home / FEATURES_FILE, checksums).decode()),
             baseline=Baseline.from_json(_checked(home / BASELINE_FILE, checksums).decode()),
             metadata=_metadata(metadata),

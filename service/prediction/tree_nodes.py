@@ -15,8 +15,8 @@ _logf = ctypes.PyDLL(None).logf
 _logf.argtypes, _logf.restype = (ctypes.c_float,), ctypes.c_float
 
 
-class NotRepresentableError(ValueError):
-    """A booster has what tables of leaves cannot say; the message names it."""
+class UnusableForestError(ValueError):
+    """A booster's scores cannot be had from tables of leaves; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +54,7 @@ class TreeNodes:
         """Read what ``Booster.save_raw("json")`` returned.
 
         Raises:
-            NotRepresentableError: It is no binary:logistic gbtree of numeric splits.
+            UnusableForestError: It is no binary:logistic gbtree of numeric splits.
         """
         learner = json.loads(content)["learner"]
         parameters = learner["learner_model_param"]
@@ -134,4 +134,4 @@ def _leaf_ranges(roots: Integers, left: Integers, right: Integers) -> tuple[Inte
 
 def _require(holds: object, reason: str) -> None:
     if not holds:
-        raise NotRepresentableError(reason)
+        raise UnusableForestError(reason)

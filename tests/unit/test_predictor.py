@@ -21,7 +21,7 @@ from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
 from service.prediction.features import FeatureEncoder
-from service.prediction.model import ModelBundle, ModelMetadata
+from service.prediction.model import Evaluator, ModelBundle, ModelMetadata
 from service.prediction.prediction_id import PredictionId
 from service.prediction.predictor import ModelFailedError, Prediction, Predictor
 from service.prediction.release import Release
@@ -45,6 +45,7 @@ class HourModel:
 
     kind: ClassVar[str] = "hour"
     file_name: ClassVar[str] = "hour.json"
+    evaluator: ClassVar[Evaluator] = Evaluator("python")
     feature_names: tuple[str, ...] = NAMES
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
