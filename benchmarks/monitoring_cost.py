@@ -109,7 +109,9 @@ def _worker(metrics: MetricsFolder) -> _Worker:
     files = metrics.join()
     recorder = Recorder(files)
     models = [
-        recorder.model(f"model{i}", version="1", kind="xgboost", vocabularies=VOCABULARIES)
+        recorder.model(
+            f"model{i}", version="1", kind="xgboost", evaluator="forest", vocabularies=VOCABULARIES
+        )
         for i in range(MODELS)
     ]
     return _Worker(files, models)

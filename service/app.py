@@ -149,7 +149,11 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
     app.include_router(feedback_router(feedback))
     app.include_router(models_router(releases))
     app.include_router(
-        operations_router(registry_of(metrics, shown_only=True), lambda: serving.versions)
+        operations_router(
+            registry_of(metrics, shown_only=True),
+            lambda: serving.versions,
+            lambda: serving.evaluators,
+        )
     )
     app.include_router(
         monitoring_router(

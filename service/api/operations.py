@@ -8,13 +8,16 @@ from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from service.api.schemas import ProcessStatus
+from service.api.schemas import EvaluatorStatus, ProcessStatus
+from service.prediction.model import Evaluator
 
 
 def operations_router(
-    registry: CollectorRegistry, versions: Callable[[], Mapping[str, str]]
+    registry: CollectorRegistry,
+    versions: Callable[[], Mapping[str, str]],
+    evaluators: Callable[[], Mapping[str, Evaluator]],
 ) -> APIRouter:
-    """Endpoints over ``registry`` and the ``versions`` of the models that are served."""
+    """Endpoints over ``registry``, and ``versions`` and ``evaluators`` of the served models."""
     router = APIRouter(tags=["Operations"])
 
     @router.get(
@@ -36,6 +39,10 @@ def operations_router(
     @router.get("/readyz")
     async def readyz() -> ProcessStatus:
         """Tell that the models are loaded; the server listens only once they are."""
-        return ProcessStatus(status="ready", models=dict(versions()))
+        scored_by = {
+            model: EvaluatorStatus(name=one.name, fallback_reason=one.fallback_reason)
+            for model, one in evaluators().items()
+        }
+        return ProcessStatus(status="ready", models=dict(versions()), evaluators=scored_by)
 
     return router

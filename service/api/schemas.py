@@ -97,8 +97,18 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+class EvaluatorStatus(BaseModel):
+    """What computes the single predictions of a model."""
+
+    name: str = Field(description="`forest`, `numpy`, or, where the forest cannot, `xgboost`.")
+    fallback_reason: str | None = Field(description="Why the forest cannot; else null.")
+
+
 class ProcessStatus(BaseModel):
     """Whether the process is there and what it serves."""
 
     status: str
     models: dict[str, str] | None = Field(default=None, description="Version by model.")
+    evaluators: dict[str, EvaluatorStatus] | None = Field(
+        default=None, description="What computes single predictions, by model."
+    )

@@ -182,6 +182,13 @@ MODEL_INFO = _gauge(
     labels=(*MODEL_LABELS, "model_kind"),
     merge=Merge.LIVE_MAX,
 )
+MODEL_EVALUATOR = _gauge(
+    "ctr_model_evaluator_info",
+    "constant 1",
+    "What computes single predictions of a served version; xgboost is the slow one, a fallback.",
+    labels=(*MODEL_LABELS, "evaluator"),
+    merge=Merge.LIVE_MAX,
+)
 CLICKS = _counter(
     "ctr_clicks_total", "clicks", "Clicks on predictions of the model, by time of arrival."
 )

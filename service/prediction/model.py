@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,14 @@ from service.prediction.features import FeatureEncoder
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+class Evaluator(NamedTuple):
+    """What computes the scores of a few rows."""
+
+    name: str
+    fallback_reason: str | None = None
+    """Why it is a slower one than the kind of model has; None where it is not."""
 
 
 class Model(Protocol):
@@ -27,6 +35,10 @@ class Model(Protocol):
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the feature columns that the model was trained on, in order."""
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """What computes the scores of a few rows; decided when the model is loaded."""
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return click probabilities, shape ``(n,)``, for features of shape ``(n, d)``."""

@@ -8,6 +8,7 @@ crash at any moment leaves the version that was current loadable.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict
@@ -27,6 +28,8 @@ KEPT_VERSIONS = 3
 FEATURES_FILE, BASELINE_FILE, METADATA_FILE = "features.json", "baseline.json", "metadata.json"
 CURRENT_FILE, VERSIONS_FOLDER = "CURRENT", "versions"
 _UNFINISHED = ".unfinished"
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class ModelFolderError(Exception):
@@ -152,10 +155,18 @@ def load_version(
         metadata = json.loads(_read(home / METADATA_FILE))
         kind = _kind(metadata, name=folder.name, version=version)
         checksums = metadata["sha256"]
+        model = kind.from_bytes(_checked(home / kind.file_name, checksums))
+        if model.evaluator.fallback_reason:
+            _LOGGER.warning(
+                "%s %s is scored by %s alone, which is slower for single requests: %s",
+                folder.name,
+                version,
+                *model.evaluator,
+            )
         return ModelBundle(
             name=folder.name,
             version=version,
-            model=kind.from_bytes(_checked(home / kind.file_name, checksums)),
+            model=model,
             encoder=_encoder(home, checksums, {} if encoders is None else encoders),
             baseline=Baseline.from_json(_checked(home / BASELINE_FILE, checksums).decode()),
             metadata=_metadata(metadata),

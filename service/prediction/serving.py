@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from service.monitoring.counts import ModelVersion
 from service.prediction.experiment import Experiment
-from service.prediction.model import ModelBundle
+from service.prediction.model import Evaluator, ModelBundle
 from service.prediction.release import Release
 from service.telemetry.recorder import AssignedRecorder, ModelRecorder, Recorder
 from service.telemetry.reservoir import Reservoir
@@ -88,6 +88,11 @@ class Serving:
         return {name: bundle.version for name, bundle in self._release.bundles.items()}
 
     @property
+    def evaluators(self) -> Mapping[str, Evaluator]:
+        """What computes single predictions, by model."""
+        return {name: bundle.model.evaluator for name, bundle in self._release.bundles.items()}
+
+    @property
     def reservoirs(self) -> Sequence[Reservoir]:
         """Of every version that this worker has served: what they keep is still to be stored."""
         return tuple(self._reservoirs.values())
@@ -125,6 +130,7 @@ class Serving:
                 bundle.name,
                 version=bundle.version,
                 kind=bundle.model.kind,
+                evaluator=bundle.model.evaluator.name,
                 vocabularies=bundle.encoder.vocabularies,
             )
             self._reservoirs[version] = self._new_reservoir(version)

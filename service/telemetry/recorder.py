@@ -42,6 +42,7 @@ class Recorder:
         *,
         version: str,
         kind: str,
+        evaluator: str,
         vocabularies: Mapping[str, Sequence[str]],
     ) -> "ModelRecorder":
         """Create every series of a model version, at zero.
@@ -50,11 +51,12 @@ class Recorder:
             name: Name of the model.
             version: Its version.
             kind: What kind of model it is.
+            evaluator: What computes its single predictions.
             vocabularies: The values of each bounded feature, in the order in which
                 :meth:`ModelRecorder.predicted` receives their indices.
         """
         recorder = ModelRecorder(
-            self._files, {"model": name, "version": version}, kind, vocabularies
+            self._files, {"model": name, "version": version}, kind, evaluator, vocabularies
         )
         self._clicks_of(ModelVersion(name, version))
         self._files.flush()
@@ -106,6 +108,7 @@ class ModelRecorder:
         files: WorkerFiles,
         labels: Mapping[str, str],
         kind: str,
+        evaluator: str,
         vocabularies: Mapping[str, Sequence[str]],
     ) -> None:
         self._files = files
@@ -139,16 +142,21 @@ class ModelRecorder:
         self._shortest: Series | None = None
         self._longest: Series | None = None
         self._last: Series | None = None
-        self._info = files.series(catalogue.MODEL_INFO, {**labels, "model_kind": kind})
+        self._info = (
+            files.series(catalogue.MODEL_INFO, {**labels, "model_kind": kind}),
+            files.series(catalogue.MODEL_EVALUATOR, {**labels, "evaluator": evaluator}),
+        )
         self.serves_again()
 
     def serves_again(self) -> None:
         """Show that this worker serves the version."""
-        self._info.set(1.0)
+        for info in self._info:
+            info.set(1.0)
 
     def retired(self) -> None:
         """Show that this worker gives the version no more requests; what it counted stays."""
-        self._info.set(0.0)
+        for info in self._info:
+            info.set(0.0)
 
     def started(self) -> None:
         """Count a request that is being answered from now on."""

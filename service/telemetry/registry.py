@@ -83,7 +83,8 @@ def _family_name(entry: catalogue.Metric) -> str:
 
 def _is_of_the_served(entry: catalogue.Metric) -> bool:
     """Whether a metric says how a version is: of one that was replaced it would stand for ever."""
-    about_now = entry is catalogue.MODEL_INFO or entry.merge is catalogue.Merge.LATEST
+    infos = (catalogue.MODEL_INFO, catalogue.MODEL_EVALUATOR)
+    about_now = entry in infos or entry.merge is catalogue.Merge.LATEST
     return about_now and "version" in entry.labels
 
 

@@ -30,6 +30,7 @@ ASKING = [panel for panel in PANELS if panel["type"] != "text"]
 """Panels with queries."""
 OF_PROMETHEUS = {"up", "scrape_duration_seconds"}
 UNUSED: Mapping[str, str] = {
+    catalogue.MODEL_EVALUATOR.name: "for those who look into a slow model; the log has the reason",
     catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT.name: "a part of the quality that REST gives",
     catalogue.CLICKED_NEGATIVE_LOG.name: "a part of the quality that REST gives",
     catalogue.CLICKED_NEGATIVE_LOG_COMPLEMENT.name: "a part of the quality that REST gives",

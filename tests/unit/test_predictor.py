@@ -22,7 +22,7 @@ from service.prediction.experiment import Experiment
 from service.prediction.faults import FaultInjector
 from service.prediction.feature_table import table_of
 from service.prediction.features import FeatureEncoder
-from service.prediction.model import ModelBundle, ModelMetadata
+from service.prediction.model import Evaluator, ModelBundle, ModelMetadata
 from service.prediction.prediction_id import PredictionId, Signer
 from service.prediction.predictor import Predictor
 from service.prediction.release import Release
@@ -47,6 +47,7 @@ class HourModel:
 
     kind: ClassVar[str] = "hour"
     file_name: ClassVar[str] = "hour.json"
+    evaluator: ClassVar[Evaluator] = Evaluator("python")
     feature_names: tuple[str, ...] = NAMES
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:

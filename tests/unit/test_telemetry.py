@@ -38,7 +38,7 @@ class Worker:
         self.files = folder.join()
         self.recorder = Recorder(self.files)
         self.model: ModelRecorder = self.recorder.model(
-            "m", version="1", kind="xgboost", vocabularies=VOCABULARIES
+            "m", version="1", kind="xgboost", evaluator="forest", vocabularies=VOCABULARIES
         )
         self.assigned = self.recorder.assigned("m", version="1", experiment="t.0")
 

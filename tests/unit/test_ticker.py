@@ -93,7 +93,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     metrics = MetricsFolder.begin(tmp_path / "metrics", BEGAN)
     files = metrics.join()
     model = Recorder(files).model(
-        "m", version="1", kind="xgboost", vocabularies={"device": ("mobile",)}
+        "m", version="1", kind="xgboost", evaluator="forest", vocabularies={"device": ("mobile",)}
     )
     now = [BEGAN]
     with open_state(f"sqlite:///{tmp_path / 'state.db'}") as state:
