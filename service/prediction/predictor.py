@@ -218,13 +218,12 @@ class Predictor:
                 served.recorder.failed(seconds, result)
                 served.reservoir.failed(now, seconds)
             else:
-                served.recorder.succeeded(seconds)
                 served.reservoir.succeeded(now, seconds, result)
                 value_indices = served.bundle.encoder.value_indices
                 indices = np.array([value_indices(request) for request in part.requests])
-                served.recorder.predicted(result, indices)
+                served.recorder.answered([seconds], result, indices)
                 if served.assigned is not None:
-                    served.assigned.predicted(cell for cell in part.cells if cell is not None)
+                    served.assigned.predicted([cell for cell in part.cells if cell is not None])
                 if call.assigned and call.now.shadows:
                     salt = call.now.experiment.salt
                     self._shadow.offer(call.now.shadows, part.requests, result, salt=salt)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
-from service.monitoring.buckets import bucket_counts, bucket_of
+from service.monitoring.buckets import bucket_of, buckets_of
 from service.telemetry.series import WorkerFiles
 
 
@@ -19,20 +19,19 @@ class HistogramSeries:
     ) -> None:
         self._bounds = metric.bounds
         self._edges = np.array(metric.bounds)
-        self._buckets = [
-            files.series(metric, {**labels, "le": floatToGoString(bound)}, f"{metric.name}_bucket")
-            for bound in (*metric.bounds, float("inf"))
-        ]
+        self._buckets = files.block(
+            metric,
+            ({**labels, "le": floatToGoString(bound)} for bound in (*metric.bounds, float("inf"))),
+            f"{metric.name}_bucket",
+        )
         self._sum = files.series(metric, labels, f"{metric.name}_sum")
 
     def observe(self, value: float) -> None:
         """Record one value."""
-        self._buckets[bucket_of(value, self._bounds)].increase()
+        self._buckets.count_one(bucket_of(value, self._bounds))
         self._sum.increase(value)
 
     def observe_all(self, values: NDArray[np.float64]) -> None:
         """Record values, shape ``(n,)``."""
-        for bucket, count in zip(self._buckets, bucket_counts(values, self._edges), strict=True):
-            if count:
-                bucket.increase(float(count))
+        self._buckets.count(buckets_of(values, self._edges))
         self._sum.increase(float(values.sum()))
