@@ -5,14 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.concurrency import run_in_threadpool
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from service.api.schemas import ProcessStatus
+from service.telemetry.registry import FolderRegistry
 
 
 def operations_router(
-    registry: CollectorRegistry, versions: Callable[[], Mapping[str, str]]
+    registry: FolderRegistry, versions: Callable[[], Mapping[str, str]]
 ) -> APIRouter:
     """Endpoints over ``registry`` and the ``versions`` of the models that are served."""
     router = APIRouter(tags=["Operations"])
@@ -24,8 +23,7 @@ def operations_router(
     )
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Metrics of all workers in the Prometheus text format."""
-        encode, content_type = choose_encoder(accept)
-        content = await run_in_threadpool(encode, registry)
+        content, content_type = await run_in_threadpool(registry.exposition, accept)
         return Response(content, headers={"content-type": content_type})
 
     @router.get("/healthz", response_model_exclude_none=True)

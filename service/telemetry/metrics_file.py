@@ -32,7 +32,7 @@ class MetricsFile:
     only grows.
     """
 
-    memory: memoryview
+    memory: "memoryview[float]"
     """The mapped file as doubles, for single values; another one after the file has grown."""
     doubles: NDArray[np.float64]
     """The same for values in bulk."""
@@ -40,7 +40,9 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         # Named once it has a header: no reader, and no fold after a crash, sees it without.
         unnamed = path.with_suffix(".db.new")
-        self._descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(
+            unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644
+        )
         self._places: dict[str, int] = {}
         self._used = HEADER_BYTES
         self._map(_INITIAL_BYTES)

@@ -1,6 +1,7 @@
 """Recording: what happened to the requests of each turn, in bulk."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add, mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from service.monitoring.counts import ModelVersion
 from service.telemetry.histogram_series import HistogramSeries
 from service.telemetry.series import Series, WorkerFiles
 from service.telemetry.shadow_recorder import ShadowRecorder
+
+_FEW = 4
+"""So many predictions are added up before a call of numpy has begun."""
 
 
 class Recorder:
@@ -125,6 +129,7 @@ class ModelRecorder:
         self._predictions_squared = files.series(catalogue.PREDICTION_SQUARED, labels)
         sizes = [len(values) for values in vocabularies.values()]
         self._first_of_feature = np.cumsum([0, *sizes[:-1]])
+        self._first_of_feature_list: list[int] = self._first_of_feature.tolist()
         self._features = files.block(
             catalogue.FEATURE_VALUES,
             (
@@ -181,19 +186,30 @@ class ModelRecorder:
         """
         self._outcomes[Outcome.SUCCESS].increase(len(seconds))
         self._in_progress.increase(-len(seconds))
-        durations = np.array(seconds)
-        self._durations.observe_all(durations)
-        self._durations_squared.increase(float(durations.dot(durations)))
+        self._durations.observe(*seconds)
+        self._durations_squared.increase(sum(map(mul, seconds, seconds)))
         self._extremes(min(seconds), max(seconds))
-        self._predictions.observe_all(scores)
-        self._predictions_squared.increase(float(scores.dot(scores)))
-        self._negative_log_complements.increase(sum_of_negative_log_complements(scores))
-        self._features.count((value_indices + self._first_of_feature).ravel())
+        if len(scores) <= _FEW:
+            self._predicted_few(scores.tolist(), value_indices.tolist())
+        else:
+            self._predictions.observe_all(scores)
+            self._predictions_squared.increase(float(scores.dot(scores)))
+            self._negative_log_complements.increase(sum_of_negative_log_complements(scores))
+            self._features.count((value_indices + self._first_of_feature).ravel())
         last = float(scores[-1])
         if self._last is None:
             self._last = self._files.series(catalogue.PREDICTION_LAST, self._labels, value=last)
         else:
             self._last.set(last)
+
+    def _predicted_few(
+        self, scores: Sequence[float], value_indices: Sequence[Sequence[int]]
+    ) -> None:
+        self._predictions.observe(*scores)
+        self._predictions_squared.increase(sum(map(mul, scores, scores)))
+        self._negative_log_complements.increase(sum(map(negative_log_complement, scores)))
+        for indices in value_indices:
+            self._features.count_few(map(add, self._first_of_feature_list, indices))
 
     def _extremes(self, shortest: float, longest: float) -> None:
         if self._shortest is None or self._longest is None:

@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,19 +57,22 @@ class Series:
 class SeriesBlock:
     """Series of one metric, counted in bulk."""
 
-    __slots__ = ("_file", "_places")
+    __slots__ = ("_file", "_places", "_places_list")
 
-    def __init__(self, file: MetricsFile, places: NDArray[np.int64]) -> None:
+    def __init__(self, file: MetricsFile, places: Sequence[int]) -> None:
         self._file = file
-        self._places = places
+        self._places = np.array(places, dtype=np.int64)
+        self._places_list = places
 
     def count(self, indices: NDArray[np.int64]) -> None:
         """Add one to the series at every one of ``indices``, shape ``(n,)``."""
         np.add.at(self._file.doubles, self._places[indices], 1.0)
 
-    def count_one(self, index: int) -> None:
-        """Add one to the series at ``index``."""
-        self._file.doubles[self._places[index]] += 1.0
+    def count_few(self, indices: Iterable[int]) -> None:
+        """Do the same for fewer than some tens: faster than numpy begins."""
+        memory, places = self._file.memory, self._places_list
+        for index in indices:
+            memory[places[index]] += 1.0
 
 
 class WorkerFiles:
@@ -116,7 +119,7 @@ class WorkerFiles:
         """Create a series of ``metric`` at 0 for each of ``labels``; they are counted in bulk."""
         file = self._file(metric)
         places = [self._place(file, metric, each, sample_name, 0.0) for each in labels]
-        return SeriesBlock(file, np.array(places, dtype=np.int64))
+        return SeriesBlock(file, places)
 
     def flush(self) -> None:
         """Say that something was recorded until now; the numbers themselves are there already.
