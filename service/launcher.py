@@ -24,7 +24,6 @@ from service.prediction.prediction_id import InvalidSigningKeyError, signing_key
 from service.prediction.release import Release, ReleaseRefusedError
 from service.prediction.release_store import ReleaseBusyError, ReleaseStore
 from service.settings import InvalidSettingsError, Settings, variable
-from service.sources.local import snapshot_of
 from service.state.errors import StateError
 from service.state.store import open_state
 from service.telemetry.folder import MetricsFolder
@@ -206,7 +205,7 @@ def _begin_epoch(settings: Settings) -> MetricsFolder:
         for folder in ended if history.last_epoch() is not None else ():
             # Dated by what it holds: the time since then belongs to no epoch.
             last_written = max(min(folder.read().last_written, now), folder.began)
-            history.append_final(snapshot_of(registry_of(folder), last_written))
+            history.append_final(registry_of(folder).snapshot(last_written))
         # The clock may have been set back; epochs are told apart and ordered by their beginning.
         later_than_last = (history.last_epoch() or 0.0) + _EPOCH_STEP_SECONDS
         metrics = MetricsFolder.begin(settings.metrics_dir, max(now, later_than_last))

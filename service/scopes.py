@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from service.api.scopes import Scope, ScopeName, Scopes
 from service.monitoring.experiment.state import Plan
 from service.monitoring.history import History, Tick
@@ -28,6 +26,7 @@ from service.state.bridge_statuses import BridgeStatuses
 from service.state.experiments import StoredExperiment
 from service.state.sampled_windows import KEPT_SECONDS
 from service.state.store import State
+from service.telemetry.registry import FolderRegistry
 from service.ticker import TickJob
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class ScopeParts:
         self._holder = holder
         self._api: PrometheusApi | None = None
 
-    def build(self, registry: CollectorRegistry) -> tuple[Scopes, Sequence[TickJob]]:
+    def build(self, registry: FolderRegistry) -> tuple[Scopes, Sequence[TickJob]]:
         """Give what answers, and the clock's work for it: this instance's first."""
         settings = self._settings
         history = self._state.history(settings.scope)

@@ -5,15 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.concurrency import run_in_threadpool
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from service.api.schemas import EvaluatorStatus, ProcessStatus
 from service.prediction.model import Evaluator
+from service.telemetry.registry import FolderRegistry
 
 
 def operations_router(
-    registry: CollectorRegistry,
+    registry: FolderRegistry,
     versions: Callable[[], Mapping[str, str]],
     evaluators: Callable[[], Mapping[str, Evaluator]],
 ) -> APIRouter:
@@ -27,8 +26,7 @@ def operations_router(
     )
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Metrics of all workers in the Prometheus text format."""
-        encode, content_type = choose_encoder(accept)
-        content = await run_in_threadpool(encode, registry)
+        content, content_type = await run_in_threadpool(registry.exposition, accept)
         return Response(content, headers={"content-type": content_type})
 
     @router.get("/healthz", response_model_exclude_none=True)

@@ -34,8 +34,21 @@ LATENCY_BOUNDS: tuple[float, ...] = tuple(
 """Upper bounds of latency in seconds, 0.1 ms to 9.3 s, with every objective's threshold exact."""
 
 
+def buckets_of(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the bucket of each value; bucket ``i`` holds ``bounds[i-1] < value <= bounds[i]``.
+
+    Args:
+        values: Observations, shape ``(n,)``.
+        bounds: Ascending upper bounds, shape ``(b,)``.
+
+    Returns:
+        Indices up to ``b``, that of the bucket without a bound, shape ``(n,)``.
+    """
+    return bounds.searchsorted(values, side="left")
+
+
 def bucket_counts(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Count values per bucket; bucket ``i`` holds ``bounds[i-1] < value <= bounds[i]``.
+    """Count values per bucket, as :func:`buckets_of` has them.
 
     Args:
         values: Observations, shape ``(n,)``.
@@ -44,9 +57,9 @@ def bucket_counts(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> N
     Returns:
         Counts, not cumulative, shape ``(b + 1,)``; the last bucket is unbounded.
     """
-    return np.bincount(np.searchsorted(bounds, values, side="left"), minlength=len(bounds) + 1)
+    return np.bincount(buckets_of(values, bounds), minlength=len(bounds) + 1)
 
 
 def bucket_of(value: float, bounds: Sequence[float]) -> int:
-    """Index of the bucket that holds ``value``, as :func:`bucket_counts` has them."""
+    """Index of the bucket that holds ``value``, as :func:`buckets_of` has it."""
     return bisect_left(bounds, value)

@@ -3,24 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry
-
-from service.monitoring import catalogue
 from service.monitoring.history import History, Tick
-from service.monitoring.snapshot import Series, Snapshot
 from service.sources.history_source import HistorySource
-
-
-def snapshot_of(registry: CollectorRegistry, now: float) -> Snapshot:
-    """Read every sample of a registry at ``now``, in Unix seconds."""
-    counters: dict[Series, float] = {}
-    gauges: dict[Series, float] = {}
-    for family in registry.collect():
-        target = gauges if family.type == "gauge" else counters
-        for sample in family.samples:
-            target[Series(sample.name, tuple(sorted(sample.labels.items())))] = sample.value
-    epoch = gauges[Series(catalogue.COUNTERS_BEGAN.name, ())]
-    return Snapshot(at=now, epoch=epoch, counters=counters, gauges=gauges)
+from service.telemetry.registry import FolderRegistry
 
 
 def store_now(source: HistorySource, history: History, boundary: float) -> Sequence[Tick]:
@@ -31,7 +16,7 @@ def store_now(source: HistorySource, history: History, boundary: float) -> Seque
 
 
 def local_source(
-    registry: CollectorRegistry, history: History, clock: Callable[[], float] = time.time
+    registry: FolderRegistry, history: History, clock: Callable[[], float] = time.time
 ) -> HistorySource:
     """Make the source of this host: its workers, all of them, whichever one asks."""
-    return HistorySource(lambda: snapshot_of(registry, clock()), history)
+    return HistorySource(lambda: registry.snapshot(clock()), history)

@@ -6,57 +6,22 @@ are folded into one so that the folder does not grow with every crash.
 """
 
 import fcntl
-import json
 import os
-import struct
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Self
-
-from prometheus_client.mmap_dict import MmapedDict
+from threading import Lock
+from typing import Self
 
 from service.monitoring.catalogue import Merge
-from service.telemetry.keys import parsed_key
+from service.telemetry.fold import FoldFile
+from service.telemetry.merging import Merger, Totals
 from service.telemetry.series import WorkerFiles
+from service.telemetry.stored_file import UNREADABLE, Part, StoredFile
 
 _FOLDED = "folded.json"
 _FOLD_LOCK = "fold.lock"
 _LIVE = {f"gauge_{Merge.LIVE_SUM}", f"gauge_{Merge.LIVE_MAX}"}
-_HEADER_BYTES = 8
-_ENTRY_BYTES = 24
-"""No entry is shorter."""
-_UNREADABLE = (OSError, struct.error, RuntimeError, ValueError)
-
-
-class Reading(NamedTuple):
-    """A value and when it was written, in Unix seconds."""
-
-    value: float
-    timestamp: float
-
-
-@dataclass(slots=True)
-class Totals:
-    """Values of all series by kind of file and key, merged over workers."""
-
-    readings: dict[str, dict[str, Reading]] = field(default_factory=dict)
-    unreadable_files: int = 0
-
-    @property
-    def last_written(self) -> float:
-        """When a worker last wrote anything, in Unix seconds; 0 where none ever did."""
-        return max(
-            (r.timestamp for series in self.readings.values() for r in series.values()), default=0.0
-        )
-
-    def add(self, prefix: str, key: str, new: Reading) -> None:
-        """Merge one value by the rule that the kind of its file stands for."""
-        series = self.readings.setdefault(prefix, {})
-        series[key] = _merge(prefix, series[key], new) if key in series else new
 
 
 class MetricsFolder:
@@ -64,6 +29,11 @@ class MetricsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What was parsed once is kept; one thread at a time reads.
+        self._reading = Lock()
+        self._files: dict[str, StoredFile] = {}
+        self._fold = FoldFile(path / _FOLDED)
+        self._merger = Merger()
 
     @classmethod
     def begin(cls, metrics_dir: Path, now: float) -> Self:
@@ -95,15 +65,18 @@ class MetricsFolder:
 
     def read(self) -> Totals:
         """Sum over all workers since the epoch began."""
-        with self._locked(fcntl.LOCK_SH):
-            totals, folded_files = self._folded()
-            for file in self._worker_files():
-                if file.name in folded_files:
-                    continue
-                prefix, worker = _split(file)
-                if prefix not in _LIVE or self._alive(worker):
-                    _read_into(totals, prefix, file)
-            return totals
+        with self._reading, self._locked(fcntl.LOCK_SH):
+            fold = self._fold.read()
+            names = [name for name in self._counting_files() if name not in fold.files]
+            # Of files that are gone nothing is kept.
+            self._files = {
+                name: self._files.get(name) or StoredFile(self.path / name, _split(name)[0])
+                for name in names
+            }
+            readable = dict(_readable(self._files))
+            unreadable = len(names) - len(readable) + fold.unreadable
+            parts = self._merger.merge([*fold.parts, *readable.values()])
+            return Totals(tuple(parts), unreadable)
 
     def living_workers(self) -> frozenset[str]:
         """Name those who count into this epoch."""
@@ -111,45 +84,42 @@ class MetricsFolder:
         return frozenset(lock.stem for lock in locks if self._alive(lock.stem))
 
     def _fold_dead_workers(self) -> None:
-        with self._locked(fcntl.LOCK_EX):
-            totals, folded_files = self._folded()
-            dead = [file for file in self._worker_files() if not self._alive(_split(file)[1])]
-            readable: list[Path] = []
-            for file in dead:
-                prefix, _ = _split(file)
-                # An empty file is what a worker leaves that is killed while it creates the file.
-                worthless = prefix in _LIVE or not file.stat().st_size
-                if worthless or file.name in folded_files or _read_into(totals, prefix, file):
-                    readable.append(file)
+        with self._reading, self._locked(fcntl.LOCK_EX):
+            fold = self._fold.read()
+            dead = [name for name in self._worker_files() if not self._alive(_split(name)[1])]
+            # An empty file is what a crash of the machine may leave.
+            worthless = [
+                name
+                for name in dead
+                if name in fold.files
+                or _split(name)[0] in _LIVE
+                or not (self.path / name).stat().st_size
+            ]
+            stored = {
+                name: StoredFile(self.path / name, _split(name)[0])
+                for name in dead
+                if name not in worthless
+            }
+            readable = dict(_readable(stored))
+            gone = [*worthless, *readable]
             # The rename is the commit: before it the old files count, after it the fold does.
-            content = {"files": [file.name for file in readable], "readings": totals.readings}
-            temporary = self.path / f"{_FOLDED}.new"
-            with temporary.open("w") as handle:
-                json.dump(content, handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            temporary.rename(self.path / _FOLDED)
-            for file in readable:
-                file.unlink()
+            self._fold.write(Merger().merge([*fold.parts, *readable.values()]), gone)
+            for name in gone:
+                (self.path / name).unlink()
             for lock in self.path.glob("*.lock"):
                 if lock.name != _FOLD_LOCK and not self._alive(lock.stem):
                     lock.unlink()
 
-    def _folded(self) -> tuple[Totals, frozenset[str]]:
-        try:
-            content = json.loads((self.path / _FOLDED).read_text())
-            readings = {
-                prefix: {key: Reading(*reading) for key, reading in series.items()}
-                for prefix, series in content["readings"].items()
-            }
-            return Totals(readings), frozenset(content["files"])
-        except FileNotFoundError:
-            return Totals(), frozenset()
-        except (*_UNREADABLE, KeyError, TypeError):
-            return Totals(unreadable_files=1), frozenset()
+    def _counting_files(self) -> list[str]:
+        """Name the files of workers, of dead ones without the gauges that die with them."""
+        names = self._worker_files()
+        workers = {_split(name)[1] for name in names if _split(name)[0] in _LIVE}
+        living = {worker for worker in workers if self._alive(worker)}
+        return [n for n in names if _split(n)[0] not in _LIVE or _split(n)[1] in living]
 
-    def _worker_files(self) -> list[Path]:
-        return sorted(self.path.glob("*_*.db"))
+    def _worker_files(self) -> list[str]:
+        with os.scandir(self.path) as entries:
+            return sorted(e.name for e in entries if e.name.endswith(".db") and "_" in e.name)
 
     def _alive(self, worker: str) -> bool:
         try:
@@ -175,37 +145,13 @@ class MetricsFolder:
             os.close(descriptor)
 
 
-def _split(file: Path) -> tuple[str, str]:
-    prefix, _, worker = file.stem.rpartition("_")
+def _split(name: str) -> tuple[str, str]:
+    """Kind of a file and the worker it is of."""
+    prefix, _, worker = name.removesuffix(".db").rpartition("_")
     return prefix, worker
 
 
-def _read_into(totals: Totals, prefix: str, file: Path) -> bool:
-    try:
-        with file.open("rb") as handle:
-            if int.from_bytes(handle.read(4), sys.byteorder, signed=True) < _HEADER_BYTES:
-                raise ValueError("the file's header is damaged")
-        stored = MmapedDict.read_all_values_from_file(str(file))
-        # Bounded: damage can make the reader go round in circles.
-        values = [
-            (parsed_key(key), Reading(value, timestamp))
-            for key, value, timestamp, _ in islice(stored, file.stat().st_size // _ENTRY_BYTES)
-        ]
-    except _UNREADABLE:
-        totals.unreadable_files += 1
-        return False
-    for key, reading in values:
-        totals.add(prefix, key.text, reading)
-    return True
-
-
-def _merge(prefix: str, old: Reading, new: Reading) -> Reading:
-    match prefix.removeprefix("gauge_"):
-        case Merge.MIN:
-            return min(old, new)
-        case Merge.MAX | Merge.LIVE_MAX:
-            return max(old, new)
-        case Merge.LATEST:
-            return max(old, new, key=lambda reading: reading.timestamp)
-        case _:
-            return Reading(old.value + new.value, max(old.timestamp, new.timestamp))
+def _readable(files: Mapping[str, StoredFile]) -> Iterator[tuple[str, Part]]:
+    for name, file in files.items():
+        with suppress(*UNREADABLE):
+            yield name, file.read()

@@ -1,5 +1,6 @@
 """A Prometheus histogram in a worker's files."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from prometheus_client.utils import floatToGoString
 
 from service.monitoring import catalogue
-from service.monitoring.buckets import bucket_counts, bucket_of
+from service.monitoring.buckets import buckets_of
 from service.telemetry.series import WorkerFiles
 
 
@@ -19,20 +20,20 @@ class HistogramSeries:
     ) -> None:
         self._bounds = metric.bounds
         self._edges = np.array(metric.bounds)
-        self._buckets = [
-            files.series(metric, {**labels, "le": floatToGoString(bound)}, f"{metric.name}_bucket")
-            for bound in (*metric.bounds, float("inf"))
-        ]
+        self._buckets = files.block(
+            metric,
+            ({**labels, "le": floatToGoString(bound)} for bound in (*metric.bounds, float("inf"))),
+            f"{metric.name}_bucket",
+        )
         self._sum = files.series(metric, labels, f"{metric.name}_sum")
 
-    def observe(self, value: float) -> None:
-        """Record one value."""
-        self._buckets[bucket_of(value, self._bounds)].increase()
-        self._sum.increase(value)
+    def observe(self, *values: float) -> None:
+        """Record a few values."""
+        bounds = self._bounds
+        self._buckets.count_few([bisect_left(bounds, value) for value in values])
+        self._sum.increase(sum(values))
 
     def observe_all(self, values: NDArray[np.float64]) -> None:
-        """Record values, shape ``(n,)``."""
-        for bucket, count in zip(self._buckets, bucket_counts(values, self._edges), strict=True):
-            if count:
-                bucket.increase(float(count))
+        """Record many values, shape ``(n,)``."""
+        self._buckets.count(buckets_of(values, self._edges))
         self._sum.increase(float(values.sum()))

@@ -137,9 +137,10 @@ class JudgementGauges:
 
     def _set(self, metric: catalogue.Metric, labels: Mapping[str, str], value: float) -> None:
         identity = (metric.name, tuple(labels.values()))
-        if identity not in self._series:
-            self._series[identity] = self._files.series(metric, labels)
-        self._series[identity].set(value)
+        if identity in self._series:
+            self._series[identity].set(value)
+        else:
+            self._series[identity] = self._files.series(metric, labels, value=value)
 
 
 def _gauges_of(quality: Quality) -> Iterator[tuple[catalogue.Metric, Mapping[str, str], float]]:

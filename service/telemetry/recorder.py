@@ -1,6 +1,7 @@
-"""Recording: what happened to each request, added up until the flush at the end of the turn."""
+"""Recording: what happened to the requests of each turn, in bulk."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add, mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from service.monitoring.counts import ModelVersion
 from service.telemetry.histogram_series import HistogramSeries
 from service.telemetry.series import Series, WorkerFiles
 from service.telemetry.shadow_recorder import ShadowRecorder
+
+_FEW = 4
+"""So many predictions are added up before a call of numpy has begun."""
 
 
 class Recorder:
@@ -53,7 +57,7 @@ class Recorder:
             kind: What kind of model it is.
             evaluator: What computes its single predictions.
             vocabularies: The values of each bounded feature, in the order in which
-                :meth:`ModelRecorder.predicted` receives their indices.
+                :meth:`ModelRecorder.answered` receives their indices.
         """
         recorder = ModelRecorder(
             self._files, {"model": name, "version": version}, kind, evaluator, vocabularies
@@ -96,7 +100,7 @@ class Recorder:
         return self._clicks[model]
 
     def flush(self) -> None:
-        """Write what was recorded since the last flush; answers leave only after this."""
+        """Say that something was recorded until now; answers leave only after this."""
         self._files.flush()
 
 
@@ -126,15 +130,17 @@ class ModelRecorder:
         self._durations_squared = files.series(catalogue.REQUEST_DURATION_SQUARED, labels)
         self._predictions = HistogramSeries(files, catalogue.PREDICTION, labels)
         self._predictions_squared = files.series(catalogue.PREDICTION_SQUARED, labels)
-        self._features = [
-            [
-                files.series(
-                    catalogue.FEATURE_VALUES, {**labels, "feature": feature, "value": value}
-                )
+        sizes = [len(values) for values in vocabularies.values()]
+        self._first_of_feature = np.cumsum([0, *sizes[:-1]])
+        self._first_of_feature_list: list[int] = self._first_of_feature.tolist()
+        self._features = files.block(
+            catalogue.FEATURE_VALUES,
+            (
+                {**labels, "feature": feature, "value": value}
+                for feature, values in vocabularies.items()
                 for value in values
-            ]
-            for feature, values in vocabularies.items()
-        ]
+            ),
+        )
         self._negative_log_complements = files.series(
             catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT, labels
         )
@@ -158,14 +164,18 @@ class ModelRecorder:
         for info in self._info:
             info.set(0.0)
 
-    def started(self) -> None:
-        """Count a request that is being answered from now on."""
-        self._in_progress.increase()
+    def started(self, requests: int = 1) -> None:
+        """Count requests that are being answered from now on."""
+        self._in_progress.increase(requests)
 
-    def succeeded(self, seconds: float) -> None:
-        """Record one request that the model answered, ``seconds`` after its body arrived."""
-        self._outcomes[Outcome.SUCCESS].increase()
-        self._finished(seconds)
+    def failed(self, seconds: float, error: ErrorType) -> None:
+        """Record one request that the model failed, ``seconds`` after its body arrived."""
+        self._outcomes[Outcome.ERROR].increase()
+        self._errors[error].increase()
+        self._in_progress.increase(-1)
+        self._durations.observe(seconds)
+        self._durations_squared.increase(seconds * seconds)
+        self._extremes(seconds, seconds)
 
     def answered(
         self,
@@ -173,76 +183,66 @@ class ModelRecorder:
         scores: NDArray[np.float64],
         value_indices: NDArray[np.int64],
     ) -> None:
-        """Record the requests of a turn that the model answered."""
-        for one in seconds:
-            self.succeeded(one)
-        self.predicted(scores, value_indices)
-
-    def failed(self, seconds: float, error: ErrorType) -> None:
-        """Record one request that the model failed."""
-        self._outcomes[Outcome.ERROR].increase()
-        self._errors[error].increase()
-        self._finished(seconds)
-
-    def predicted(
-        self,
-        scores: NDArray[np.float64],
-        value_indices: NDArray[np.int64],
-    ) -> None:
-        """Record predictions in bulk.
+        """Record all requests of one turn that the model answered.
 
         Args:
-            scores: Predicted CTR, shape ``(n,)``, ``n >= 1``.
+            seconds: How long after the arrival of its body each request was answered, at least
+                one.
+            scores: Predicted CTR, shape ``(n,)``; a request of a batch has many.
             value_indices: For each prediction the index of its value in each vocabulary,
                 shape ``(n, features)``.
         """
-        if len(scores) == 1:
-            score = float(scores[0])
-            self._predictions.observe(score)
-            self._negative_log_complements.increase(negative_log_complement(score))
+        self._outcomes[Outcome.SUCCESS].increase(len(seconds))
+        self._in_progress.increase(-len(seconds))
+        self._durations.observe(*seconds)
+        self._durations_squared.increase(sum(map(mul, seconds, seconds)))
+        self._extremes(min(seconds), max(seconds))
+        if len(scores) <= _FEW:
+            self._predicted_few(scores.tolist(), value_indices.tolist())
         else:
             self._predictions.observe_all(scores)
+            self._predictions_squared.increase(float(scores.dot(scores)))
             self._negative_log_complements.increase(sum_of_negative_log_complements(scores))
-        self._predictions_squared.increase(float(scores @ scores))
+            self._features.count((value_indices + self._first_of_feature).ravel())
+        last = float(scores[-1])
         if self._last is None:
-            self._last = self._files.series(catalogue.PREDICTION_LAST, self._labels)
-        self._last.set(float(scores[-1]))
-        for series, indices in zip(self._features, value_indices.T, strict=True):
-            if len(indices) == 1:
-                series[indices[0]].increase()
-                continue
-            for index, count in enumerate(np.bincount(indices)):
-                if count:
-                    series[index].increase(float(count))
+            self._last = self._files.series(catalogue.PREDICTION_LAST, self._labels, value=last)
+        else:
+            self._last.set(last)
 
-    def _finished(self, seconds: float) -> None:
-        self._in_progress.increase(-1)
-        self._durations.observe(seconds)
-        self._durations_squared.increase(seconds * seconds)
+    def _predicted_few(
+        self, scores: Sequence[float], value_indices: Sequence[Sequence[int]]
+    ) -> None:
+        self._predictions.observe(*scores)
+        self._predictions_squared.increase(sum(map(mul, scores, scores)))
+        self._negative_log_complements.increase(sum(map(negative_log_complement, scores)))
+        for indices in value_indices:
+            self._features.count_few(map(add, self._first_of_feature_list, indices))
+
+    def _extremes(self, shortest: float, longest: float) -> None:
         if self._shortest is None or self._longest is None:
-            self._shortest = self._files.series(catalogue.REQUEST_DURATION_MIN, self._labels)
-            self._longest = self._files.series(catalogue.REQUEST_DURATION_MAX, self._labels)
-            self._shortest.set(seconds)
-            self._longest.set(seconds)
-        elif seconds < self._shortest.value:
-            self._shortest.set(seconds)
-        elif seconds > self._longest.value:
-            self._longest.set(seconds)
+            create, labels = self._files.series, self._labels
+            self._shortest = create(catalogue.REQUEST_DURATION_MIN, labels, value=shortest)
+            self._longest = create(catalogue.REQUEST_DURATION_MAX, labels, value=longest)
+            return
+        if shortest < self._shortest.value:
+            self._shortest.set(shortest)
+        if longest > self._longest.value:
+            self._longest.set(longest)
 
 
 class AssignedRecorder:
     """The series of the users whom one experiment gave one model version."""
 
     def __init__(self, files: WorkerFiles, labels: Mapping[str, str]) -> None:
-        self._cells = [
-            files.series(catalogue.ASSIGNED_PREDICTIONS, {**labels, "cell": str(cell)})
-            for cell in range(CELLS)
-        ]
+        self._cells = files.block(
+            catalogue.ASSIGNED_PREDICTIONS,
+            ({**labels, "cell": str(cell)} for cell in range(CELLS)),
+        )
 
-    def predicted(self, cells: Iterable[int]) -> None:
+    def predicted(self, cells: Sequence[int]) -> None:
         """Count predictions, each by the cell of its user."""
-        for cell in cells:
-            self._cells[cell].increase()
+        self._cells.count(np.array(cells, dtype=np.int64))
 
 
 class _ClickRecorder:

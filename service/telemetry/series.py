@@ -1,9 +1,7 @@
-"""One worker's metrics files: plain numbers in memory, written to mapped files once a turn.
+"""One worker's series, each a place in a mapped metrics file.
 
 The files are prometheus_client's own multiprocess format, so that a count survives ``kill -9`` of
 the worker and a stock ``MultiProcessCollector`` can read what workers wrote since the last fold.
-Values are written in bulk: recording touches Python floats, :meth:`WorkerFiles.flush` writes each
-changed one once.
 """
 
 import fcntl
@@ -11,12 +9,15 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client.mmap_dict import mmap_key
 
 from service.monitoring.catalogue import Metric
+from service.telemetry.metrics_file import MetricsFile
 
 ABSENT = math.nan
 """Value of a gauge that is not exposed: files can tell a series nothing else once it is there."""
@@ -25,28 +26,53 @@ ABSENT = math.nan
 class Series:
     """One label combination of one metric, as this worker has counted it."""
 
-    __slots__ = ("_file", "_key", "_touched", "value")
+    __slots__ = ("_clock", "_file", "_place")
 
-    def __init__(self, file: MmapedDict, key: str, touched: "set[Series]") -> None:
+    def __init__(self, file: MetricsFile, place: int, clock: Callable[[], float]) -> None:
         self._file = file
-        self._key = key
-        self._touched = touched
-        self.value = 0.0
-        touched.add(self)
+        self._place = place
+        self._clock = clock
+
+    @property
+    def value(self) -> float:
+        """What was counted, or set last."""
+        return float(self._file.memory[self._place])
 
     def increase(self, amount: float = 1.0) -> None:
-        """Add ``amount`` at the next flush."""
-        self.value += amount
-        self._touched.add(self)
+        """Add ``amount``."""
+        self._file.memory[self._place] += amount
 
     def set(self, value: float) -> None:
-        """Replace the value at the next flush."""
-        self.value = value
-        self._touched.add(self)
+        """Replace the value."""
+        memory, place = self._file.memory, self._place
+        memory[place] = value
+        # After the value: whoever sees the new time sees no old value as the latest.
+        memory[place + 1] = self._clock()
 
-    def write(self, timestamp: float) -> None:
-        """Put the value into the mapped file."""
-        self._file.write_value(self._key, self.value, timestamp)
+    def date(self) -> None:
+        """Say that something was written now."""
+        self._file.memory[self._place + 1] = self._clock()
+
+
+class SeriesBlock:
+    """Series of one metric, counted in bulk."""
+
+    __slots__ = ("_file", "_places", "_places_list")
+
+    def __init__(self, file: MetricsFile, places: Sequence[int]) -> None:
+        self._file = file
+        self._places = np.array(places, dtype=np.int64)
+        self._places_list = places
+
+    def count(self, indices: NDArray[np.int64]) -> None:
+        """Add one to the series at every one of ``indices``, shape ``(n,)``."""
+        np.add.at(self._file.doubles, self._places[indices], 1.0)
+
+    def count_few(self, indices: Iterable[int]) -> None:
+        """Do the same for fewer than some tens: faster than numpy begins."""
+        memory, places = self._file.memory, self._places_list
+        for index in indices:
+            memory[places[index]] += 1.0
 
 
 class WorkerFiles:
@@ -62,22 +88,67 @@ class WorkerFiles:
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         """Unique to this life of the process."""
         self._lock = _locked_file(folder, self.worker)
-        self._files: dict[str, MmapedDict] = {}
-        self._touched: set[Series] = set()
+        self._files: dict[str, MetricsFile] = {}
+        self._dated: Series | None = None
 
     def series(
         self,
         metric: Metric,
         labels: Mapping[str, str],
         sample_name: str | None = None,
+        *,
+        value: float = 0.0,
     ) -> Series:
-        """Create the series of ``metric`` with ``labels``, at 0.
+        """Create the series of ``metric`` with ``labels``, at ``value``.
 
         ``sample_name`` is for the parts of a histogram, such as ``..._bucket``.
         """
+        file = self._file(metric)
+        place = self._place(file, metric, labels, sample_name, value)
+        series = Series(file, place, self._clock)
+        if self._dated is None and metric.merge is None:
+            self._dated = series
+        return series
+
+    def block(
+        self,
+        metric: Metric,
+        labels: Iterable[Mapping[str, str]],
+        sample_name: str | None = None,
+    ) -> SeriesBlock:
+        """Create a series of ``metric`` at 0 for each of ``labels``; they are counted in bulk."""
+        file = self._file(metric)
+        places = [self._place(file, metric, each, sample_name, 0.0) for each in labels]
+        return SeriesBlock(file, places)
+
+    def flush(self) -> None:
+        """Say that something was recorded until now; the numbers themselves are there already.
+
+        Once a turn instead of at every number: counters need no dates of their own.
+        """
+        if self._dated is not None:
+            self._dated.date()
+
+    def close(self) -> None:
+        """Let go of the files; the worker counts as dead from here on."""
+        for file in self._files.values():
+            file.close()
+        os.close(self._lock)
+
+    def _file(self, metric: Metric) -> MetricsFile:
         prefix = metric.kind if metric.merge is None else f"{metric.kind}_{metric.merge}"
         if prefix not in self._files:
-            self._files[prefix] = MmapedDict(str(self._folder / f"{prefix}_{self.worker}.db"))
+            self._files[prefix] = MetricsFile(self._folder / f"{prefix}_{self.worker}.db")
+        return self._files[prefix]
+
+    def _place(
+        self,
+        file: MetricsFile,
+        metric: Metric,
+        labels: Mapping[str, str],
+        sample_name: str | None,
+        value: float,
+    ) -> int:
         key = mmap_key(
             metric.name.removesuffix("_total"),
             sample_name or metric.name,
@@ -85,21 +156,7 @@ class WorkerFiles:
             list(labels.values()),
             metric.meaning,
         )
-        return Series(self._files[prefix], key, self._touched)
-
-    def flush(self) -> None:
-        """Write what changed since the last flush."""
-        now = self._clock()
-        for series in self._touched:
-            series.write(now)
-        self._touched.clear()
-
-    def close(self) -> None:
-        """Flush and let go of the files; the worker counts as dead from here on."""
-        self.flush()
-        for file in self._files.values():
-            file.close()
-        os.close(self._lock)
+        return file.place(key, value, self._clock())
 
 
 def _locked_file(folder: Path, worker: str) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from service.api.scopes import Scopes
 from service.monitoring import catalogue
@@ -21,6 +20,8 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.cohorts import Cohorts
 from service.sources.stored_windows import StoredWindows
 from service.state.store import State, open_state
+from service.telemetry.folder import MetricsFolder
+from service.telemetry.registry import registry_of
 from service.ticker import TickJob
 
 MODEL = ModelVersion("m", "1")
@@ -73,7 +74,7 @@ def built(state: State, instance: str = "here") -> tuple[Scopes, TickJob]:
         plan=lambda: Plan(name="", key="", fingerprint=0, weights={}, versions={}),
         holder="test",
     )
-    scopes, [job] = parts.build(CollectorRegistry())
+    scopes, [job] = parts.build(registry_of(MetricsFolder(Path("nowhere"))))
     return scopes, job
 
 

@@ -44,8 +44,8 @@ class Worker:
 
     def serve(self, seconds: float, *scores: float) -> None:
         self.model.started()
-        self.model.succeeded(seconds)
-        self.model.predicted(np.array(scores), np.zeros((len(scores), 2), dtype=np.int64))
+        value_indices = np.zeros((len(scores), 2), dtype=np.int64)
+        self.model.answered([seconds], np.array(scores), value_indices)
         self.recorder.flush()
 
 
