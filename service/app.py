@@ -47,7 +47,7 @@ from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
 from service.telemetry.reservoir import Reservoir
 from service.ticker import Ticker
-from service.worker_process import end_with_parent, favour_event_loop, give_memory_back
+from service.worker_process import end_with_parent, favour_event_loop
 
 
 def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> ASGIApp:
@@ -118,7 +118,6 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        give_memory_back()
         favour_event_loop()
         tasks = [follower.run(), *(ticker.run() for ticker in tickers)]
         running = [asyncio.create_task(task) for task in tasks]

@@ -6,6 +6,7 @@ import logging
 from service.prediction.release import Release, ReleaseRefusedError
 from service.prediction.release_store import Acknowledgement, Pointer, ReleaseStore, Stand
 from service.prediction.serving import Serving
+from service.worker_process import give_memory_back
 
 _LOOK_AGAIN_SECONDS = 0.1
 _TRY_AGAIN_SECONDS = 2.0
@@ -52,6 +53,9 @@ class ReleaseFollower:
             self._ready = None
         self._say(pointer.serving, Stand.SERVING)
         self._done = pointer
+        if pointer.proposed is None:
+            # Without this a worker has grown by a third after some releases.
+            await asyncio.to_thread(give_memory_back)
 
     async def _switch(self, generation: int) -> None:
         self._serving.switch(await self._load(generation))

@@ -45,8 +45,7 @@ class Terminal:
 def give_memory_back() -> None:
     """Return to the system what loading the models has used and freed.
 
-    The allocator would keep it for later; a worker never again needs so much at once, except for
-    the next release.
+    The allocator would keep it for later, and until the next release nobody needs so much at once.
     """
     gc.collect()
     # Of glibc: where the system has another allocator, nothing is returned.
