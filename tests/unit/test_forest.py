@@ -128,9 +128,9 @@ def test_an_early_stop_cuts_no_tree_of_either() -> None:
     _assert_equal(booster, _rows(5000, seed=9))
 
 
-@pytest.mark.parametrize("trees", [0, 1])
-def test_a_booster_without_a_split_answers_what_it_began_with(trees: int) -> None:
-    booster = _trained(trees, gamma=1e9)
+def test_trees_without_a_split_add_their_one_leaf() -> None:
+    booster = _trained(3, gamma=1e9)
+    assert "split" not in "".join(booster.get_dump())
 
     _assert_equal(booster, _rows(100))
 
@@ -299,7 +299,7 @@ def test_a_forest_that_differs_is_found_and_the_booster_scores_alone(
 
 
 def test_a_sound_forest_passes_whatever_the_booster() -> None:
-    for booster in (_trained(30, max_depth=6), _trained(0), _trained(3, max_depth=1)):
+    for booster in (_trained(30, max_depth=6), _trained(3, max_depth=1)):
         verified_forest(booster)
 
 
@@ -319,15 +319,11 @@ def _categorical() -> xgb.Booster:
     return xgb.train({"objective": "binary:logistic", "nthread": 1}, rows, 2)
 
 
-def _large_table() -> xgb.Booster:
-    return _trained(700, max_depth=6, max_bin=4000, learning_rate=0.01, colsample_bytree=0.2)
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (lambda: _trained(2, booster="dart"), "the booster is dart, not gbtree"),
-        (lambda: _trained(2, booster="gblinear"), "the booster is gblinear, not gbtree"),
+        (lambda: _trained(0), "there is no tree"),
         (
             lambda: _trained(2, objective="reg:squarederror"),
             "the objective is reg:squarederror, not binary:logistic",
@@ -339,7 +335,6 @@ def _large_table() -> xgb.Booster:
             lambda: _trained(2, max_depth=8, min_child_weight=0),
             r"a tree has \d+ leaves, more than 64",
         ),
-        (_large_table, r"its table has \d+ MB, more than 64"),
     ],
 )
 def test_what_a_forest_cannot_stand_in_for_falls_back_and_says_why(
@@ -355,6 +350,22 @@ def test_what_a_forest_cannot_stand_in_for_falls_back_and_says_why(
     rows = _rows(3)[:, : booster.num_features()]
     expected = booster.inplace_predict(rows).astype(np.float64)
     assert model.predict(rows).tolist() == expected.tolist()
+
+
+def test_a_linear_booster_is_no_forest() -> None:
+    options = {"objective": "binary:logistic", "booster": "gblinear", "nthread": 1}
+    booster = xgb.train(options, xgb.DMatrix(_TRAINING, _CLICKS), 2)
+
+    with pytest.raises(UnusableForestError, match="the booster is gblinear, not gbtree"):
+        verified_forest(booster)
+
+
+def test_a_table_that_would_fill_the_memory_is_not_made() -> None:
+    nodes = TreeNodes.from_json(_trained(30, max_depth=6).save_raw("json"))
+    many_trees = replace(nodes, roots=np.resize(nodes.roots, 1_000_000))
+
+    with pytest.raises(UnusableForestError, match=r"its table has \d+ MB, more than 64"):
+        Forest.of(many_trees)
 
 
 def test_json_of_another_form_falls_back() -> None:
