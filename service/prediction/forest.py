@@ -24,7 +24,6 @@ sigmoid, whose exponential is the C library's.
 
 import ctypes
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -60,7 +59,7 @@ class _RowOfKeys(threading.local):
 
     def __init__(self, feature_bits: Integers) -> None:
         self.keys = feature_bits.copy()
-        self.values = _values(self.keys)
+        self.values = _values(self.keys)[np.newaxis]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,10 +78,12 @@ class Forest:
     """Columns of a row."""
     _feature_bits: Integers = field(init=False)
     _row: _RowOfKeys = field(init=False)
+    _one: np.unsignedinteger[Any] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_feature_bits", np.arange(self.features, dtype="<i8") << 32)
         object.__setattr__(self, "_row", _RowOfKeys(self._feature_bits))
+        object.__setattr__(self, "_one", self.table.dtype.type(1))
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return click probabilities, shape ``(n,)``, equal to ``Booster.predict`` in every bit.
@@ -97,21 +98,21 @@ class Forest:
             raise ValueError(f"rows have {features.shape[1]} features, not {self.features}")
         if len(features) == 1:
             row = self._row
-            row.values[:] = features[0]
-            return _probabilities((self._negative_margins(row.keys, 0).item(),))
+            row.values[...] = features
+            return np.array((_probability(self._negative_margins(row.keys, 0).item()),))
         scores = np.empty(len(features))
         for start in range(0, len(features), _ROWS_AT_ONCE):
             some = slice(start, start + _ROWS_AT_ONCE)
             keys = np.tile(self._feature_bits, (len(features[some]), 1))
             _values(keys)[:] = features[some]
-            scores[some] = _probabilities(self._negative_margins(keys, 1).tolist())
+            scores[some] = [_probability(m) for m in self._negative_margins(keys, 1).tolist()]
         return scores
 
     def _negative_margins(self, keys: Integers, axis: int) -> NDArray[np.float32]:
         """Sum up rows of keys, shape ``(..., d)``, of which ``axis`` is the last."""
         intervals = self.last_keys.searchsorted(keys)
         leaf = np.bitwise_and.reduce(self.table.take(intervals, 0), axis)
-        leaf -= self.table.dtype.type(1)  # of a single bit: all bits below it
+        leaf -= self._one  # of a single bit: all bits below it
         outputs = self.outputs.take(np.bitwise_count(leaf) + self.first_outputs)
         # One after the other, as XGBoost does; numpy would add in pairs.
         total: NDArray[np.float32] = np.subtract.reduce(outputs, axis)
@@ -213,11 +214,7 @@ def _values(keys: Integers) -> NDArray[np.float32]:
     return keys.view("<f4")[..., ::2]
 
 
-def _probabilities(negative_margins: Iterable[float]) -> NDArray[np.float64]:
+def _probability(negative_margin: float) -> float:
     """Apply XGBoost's sigmoid, which rounds to float32 after each step."""
-    return np.array(
-        [
-            _float32(1.0 / _float32(_expf(min(exponent, _GREATEST_EXPONENT)) + 1.0).value).value
-            for exponent in negative_margins
-        ]
-    )
+    exponential = _expf(min(negative_margin, _GREATEST_EXPONENT))
+    return _float32(1.0 / _float32(exponential + 1.0).value).value

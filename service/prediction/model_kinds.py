@@ -16,7 +16,7 @@ from service.prediction.tree_nodes import UnusableForestError
 
 LOGISTIC_FORMAT = 1
 
-FOREST_ROWS = 128
+FOREST_ROWS = 64
 """In more rows XGBoost's cost per call is less than what it saves on each."""
 
 

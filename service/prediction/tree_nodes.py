@@ -57,8 +57,9 @@ class TreeNodes:
             UnusableForestError: It is no binary:logistic gbtree of numeric splits.
         """
         learner = json.loads(content)["learner"]
+        of_all = _trees(learner)
         parameters = learner["learner_model_param"]
-        trees = [_base_margin(parameters), *_trees(learner)]
+        trees = [_base_margin(parameters), *of_all]
         sizes = [len(tree["left_children"]) for tree in trees]
         roots = np.cumsum([0, *sizes[:-1]])
         shift = np.repeat(roots, sizes)
@@ -87,6 +88,8 @@ def _trees(learner: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     _require(booster["name"] == "gbtree", f"the booster is {booster['name']}, not gbtree")
     _require(objective == "binary:logistic", f"the objective is {objective}, not binary:logistic")
     trees: Sequence[Mapping[str, Any]] = booster["model"]["trees"]
+    # Of no tree XGBoost 3 does not turn the base score into log-odds.
+    _require(trees, "there is no tree")
     for number, tree in enumerate(trees):
         _require(not any(tree["split_type"]), f"tree {number} has a categorical split")
     return trees

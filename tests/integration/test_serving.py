@@ -250,6 +250,26 @@ def test_the_pages_of_operations_answer(service: Service, path: str) -> None:
         assert client.get(path).status_code == 200
 
 
+def test_ready_tells_what_scores_each_model_and_so_do_the_metrics(service: Service) -> None:
+    with service.client() as client:
+        ready = client.get("/readyz").json()
+        infos = {
+            (labels["model"], labels["version"], labels["evaluator"]): value
+            for (name, pairs), value in samples(client).items()
+            if name == "ctr_model_evaluator_info"
+            for labels in (dict(pairs),)
+        }
+
+    assert ready["evaluators"] == {
+        "xgboost": {"name": "forest", "fallback_reason": None},
+        "logistic": {"name": "numpy", "fallback_reason": None},
+    }
+    assert infos == {
+        (model, version, ready["evaluators"][model]["name"]): 1.0
+        for model, version in ready["models"].items()
+    }
+
+
 def test_the_openapi_document_names_every_error(service: Service) -> None:
     with service.client() as client:
         paths = client.get("/openapi.json").json()["paths"]

@@ -102,6 +102,24 @@ def test_xgboost_scores_are_bit_equal_to_the_boosters_own() -> None:
     assert (scores == booster.predict(rows).astype(np.float64)).all()
 
 
+def test_a_model_that_falls_back_is_named_in_the_log_with_the_reason_when_it_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = xgb.DMatrix(_ROWS, label=_ROWS[:, 0] > 0, feature_names=list(_ENCODER.names))
+    dart = xgb.train({"objective": "binary:logistic", "booster": "dart", "nthread": 1}, rows, 2)
+    write_bundle(tmp_path, _bundle(XGBoostModel(dart)))
+    write_bundle(tmp_path, _bundle(_logistic()))
+
+    loaded = load_models(tmp_path)
+
+    (warning,) = caplog.messages
+    assert warning == (
+        f"xgboost {loaded['xgboost'].version} is scored by xgboost alone, which is slower for "
+        "single requests: the booster is dart, not gbtree"
+    )
+    assert loaded["xgboost"].model.evaluator.fallback_reason == "the booster is dart, not gbtree"
+
+
 def test_a_logistic_score_matches_a_hand_computed_case() -> None:
     model = LogisticModel(
         feature_names=("a", "b"),

@@ -131,6 +131,27 @@ def test_every_metric_of_the_catalogue_is_exposed_once_and_no_other(
     assert all(family.samples for family in families if not family.name.startswith(judged))
 
 
+def test_what_scores_a_version_is_shown_while_it_is_served(
+    folder: MetricsFolder, worker: Worker
+) -> None:
+    def shown() -> dict[str, float]:
+        return {
+            dict(labels)["version"]: number
+            for (name, labels), number in values(folder).items()
+            if name == "ctr_model_evaluator_info" and ("evaluator", "forest") in labels
+        }
+
+    assert shown() == {"1": 1.0}
+
+    worker.recorder.model(
+        "m", version="2", kind="xgboost", evaluator="forest", vocabularies=VOCABULARIES
+    )
+    worker.model.retired()
+    worker.recorder.flush()
+
+    assert shown() == {"2": 1.0}
+
+
 @given(scores=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_losses_are_summed_as_scikit_learn_sums_them(
     tmp_path_factory: pytest.TempPathFactory, scores: list[float]
