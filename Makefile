@@ -32,6 +32,7 @@ test: $(INSTALLED) ## Install what the tests need and run all of them
 
 bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift detection is (twenty minutes)
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
+	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.monitoring_cost
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.feedback

@@ -11,17 +11,18 @@ from service.monitoring.catalogue import ErrorType, FeedbackResult, Outcome, Rej
 from service.monitoring.cells import CELLS
 from service.monitoring.clicks import (
     Click,
-    negative_log,
     negative_log_complement,
     sum_of_negative_log_complements,
 )
 from service.monitoring.counts import ModelVersion
+from service.telemetry.click_recorder import ClickRecorder
 from service.telemetry.histogram_series import HistogramSeries
 from service.telemetry.series import Series, WorkerFiles
 from service.telemetry.shadow_recorder import ShadowRecorder
 
-_FEW = 4
-"""So many predictions are added up before a call of numpy has begun."""
+_FEW_SCORES = 12
+_FEW_ROWS = 4
+"""Up to so many Python is done before a call of numpy has begun; measured."""
 
 
 class Recorder:
@@ -37,7 +38,7 @@ class Recorder:
             result: files.series(catalogue.FEEDBACK_EVENTS, {"result": result})
             for result in FeedbackResult
         }
-        self._clicks: dict[ModelVersion, _ClickRecorder] = {}
+        self._clicks: dict[ModelVersion, ClickRecorder] = {}
         files.flush()
 
     def model(
@@ -92,11 +93,11 @@ class Recorder:
         self._rejected[reason].increase()
         self._files.flush()
 
-    def _clicks_of(self, model: ModelVersion) -> "_ClickRecorder":
+    def _clicks_of(self, model: ModelVersion) -> ClickRecorder:
         """Find the series of a version; clicks come in for versions served no more, too."""
         if model not in self._clicks:
             labels = {"model": model.model, "version": model.version}
-            self._clicks[model] = _ClickRecorder(self._files, labels)
+            self._clicks[model] = ClickRecorder(self._files, labels)
         return self._clicks[model]
 
     def flush(self) -> None:
@@ -197,27 +198,31 @@ class ModelRecorder:
         self._durations.observe(*seconds)
         self._durations_squared.increase(sum(map(mul, seconds, seconds)))
         self._extremes(min(seconds), max(seconds))
-        if len(scores) <= _FEW:
-            self._predicted_few(scores.tolist(), value_indices.tolist())
-        else:
-            self._predictions.observe_all(scores)
-            self._predictions_squared.increase(float(scores.dot(scores)))
-            self._negative_log_complements.increase(sum_of_negative_log_complements(scores))
-            self._features.count((value_indices + self._first_of_feature).ravel())
+        self._scored(scores)
+        self._counted_by_feature(value_indices)
         last = float(scores[-1])
         if self._last is None:
             self._last = self._files.series(catalogue.PREDICTION_LAST, self._labels, value=last)
         else:
             self._last.set(last)
 
-    def _predicted_few(
-        self, scores: Sequence[float], value_indices: Sequence[Sequence[int]]
-    ) -> None:
-        self._predictions.observe(*scores)
-        self._predictions_squared.increase(sum(map(mul, scores, scores)))
-        self._negative_log_complements.increase(sum(map(negative_log_complement, scores)))
-        for indices in value_indices:
-            self._features.count_few(map(add, self._first_of_feature_list, indices))
+    def _scored(self, scores: NDArray[np.float64]) -> None:
+        if len(scores) <= _FEW_SCORES:
+            listed = scores.tolist()
+            self._predictions.observe(*listed)
+            self._predictions_squared.increase(sum(map(mul, listed, listed)))
+            self._negative_log_complements.increase(sum(map(negative_log_complement, listed)))
+        else:
+            self._predictions.observe_all(scores)
+            self._predictions_squared.increase(float(scores.dot(scores)))
+            self._negative_log_complements.increase(sum_of_negative_log_complements(scores))
+
+    def _counted_by_feature(self, value_indices: NDArray[np.int64]) -> None:
+        if len(value_indices) <= _FEW_ROWS:
+            for row in value_indices.tolist():
+                self._features.count_few(map(add, self._first_of_feature_list, row))
+        else:
+            self._features.count((value_indices + self._first_of_feature).ravel())
 
     def _extremes(self, shortest: float, longest: float) -> None:
         if self._shortest is None or self._longest is None:
@@ -243,19 +248,3 @@ class AssignedRecorder:
     def predicted(self, cells: Sequence[int]) -> None:
         """Count predictions, each by the cell of its user."""
         self._cells.count(np.array(cells, dtype=np.int64))
-
-
-class _ClickRecorder:
-    """The series of the clicks on one model version."""
-
-    def __init__(self, files: WorkerFiles, labels: Mapping[str, str]) -> None:
-        self._clicks = files.series(catalogue.CLICKS, labels)
-        self._predictions = HistogramSeries(files, catalogue.CLICKED_PREDICTION, labels)
-        self._negative_logs = files.series(catalogue.CLICKED_NEGATIVE_LOG, labels)
-        self._complements = files.series(catalogue.CLICKED_NEGATIVE_LOG_COMPLEMENT, labels)
-
-    def clicked(self, prediction: float) -> None:
-        self._clicks.increase()
-        self._predictions.observe(prediction)
-        self._negative_logs.increase(negative_log(prediction))
-        self._complements.increase(negative_log_complement(prediction))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -237,6 +237,46 @@ def test_bulk_recording_equals_prometheus_client_s_histogram(
         if sample.name.endswith("_bucket")
     }
     assert own == stock
+
+
+@settings(max_examples=25)
+@given(
+    durations=st.lists(st.floats(0, 20), min_size=1, max_size=40),
+    scores=st.lists(st.floats(0, 1), min_size=40, max_size=40),
+    failures=st.integers(0, 3),
+)
+def test_a_turn_counts_as_its_requests_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory,
+    durations: list[float],
+    scores: list[float],
+    failures: int,
+) -> None:
+    path = tmp_path_factory.mktemp("metrics")
+    together, apart = (Worker(MetricsFolder.begin(path, at)) for at in (1.0, 2.0))
+    rows = np.array(scores[: len(durations)])
+    drawn = np.column_stack([rows > 0.5, rows > 0.1]).astype(np.int64)
+    together.model.started(len(durations))
+    together.model.answered(durations, rows, drawn)
+    for number, seconds in enumerate(durations):
+        one = slice(number, number + 1)
+        apart.model.started()
+        apart.model.answered([seconds], rows[one], drawn[one])
+    for worker in (together, apart):
+        for _ in range(failures):
+            worker.model.started()
+            worker.model.failed(0.5, ErrorType.EXCEPTION)
+        worker.files.close()
+
+    found, expected = ({**values(MetricsFolder(path / at))} for at in ("1000", "2000"))
+    for began, of_one in ((1.0, found), (2.0, expected)):
+        assert of_one.pop(("ctr_counters_began_timestamp_seconds", frozenset())) == began
+    assert found == pytest.approx(expected, rel=1e-12)
+    folder = MetricsFolder(path / "1000")
+    requests = value(folder, "ctr_requests_total")
+    assert requests == len(durations) + failures
+    assert requests == value(folder, "ctr_request_duration_seconds_count")
+    assert requests == value(folder, "ctr_request_duration_seconds_bucket", le="+Inf")
+    assert len(rows) == value(folder, "ctr_prediction_ratio_count")
 
 
 def test_sums_of_squares_give_the_exact_standard_deviation(
