@@ -25,7 +25,7 @@ from service.monitoring.window import Window
 from service.prediction.ad_request import AdRequest
 from service.prediction.experiment import Experiment, ExperimentError
 from service.prediction.faults import FaultInjector
-from service.prediction.model import ModelBundle
+from service.prediction.model import Evaluator, ModelBundle
 from service.prediction.prediction_id import Signer
 from service.prediction.predictor import Predictor
 from service.prediction.release import Release
@@ -44,6 +44,7 @@ class Fickle:
 
     kind: ClassVar[str] = "fickle"
     file_name: ClassVar[str] = "fickle.json"
+    evaluator: ClassVar[Evaluator] = Evaluator("python")
     feature_names: tuple[str, ...]
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
