@@ -218,7 +218,7 @@ def test_unseen_users_and_ads_score_as_by_the_booster() -> None:
     random = np.random.default_rng(7)
     tables = {
         key.table: {
-            value: tuple(random.normal(size=len(key.features)))
+            value: random.normal(size=len(key.features)).astype(np.float32).tobytes()
             for value in (range(24) if key.field in {"hour", "day_of_week"} else ("a", "b", "c"))
         }
         for key in KEYS
