@@ -76,6 +76,11 @@ class FeatureEncoder:
         )
         """Every value that a monitored feature can take, by feature."""
 
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """What keys are looked up in, by ``Key.table``: the argument."""
+        return self._tables
+
     def encode(self, requests: Sequence[AdRequest]) -> NDArray[np.float32]:
         """Look up the features of each request, shape ``(n, len(names))``, read-only."""
         fields = tuple(zip(*requests, strict=True)) or ((),) * len(AdRequest._fields)
