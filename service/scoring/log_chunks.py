@@ -12,7 +12,6 @@ import pyarrow.parquet as pa_parquet
 from service.training.click_log import Impressions
 from service.training.log_columns import (
     CLICK,
-    IDS,
     OF_A_REQUEST,
     TIMESTAMP,
     checked,
@@ -30,6 +29,10 @@ from service.training.log_files import (
 ROWS_PER_CHUNK = 100_000
 _CSV_BYTES_PER_CHUNK = 8 << 20
 """About as many rows; a reader of CSV cuts by bytes."""
+
+_REPEATING = ["ad_id", "device", "placement"]
+"""Left as Parquet keeps them, each value once, which is three times faster than spelt out. Users
+are too many: the values of a whole file would be dragged along with every chunk."""
 
 
 class Chunk(NamedTuple):
@@ -116,8 +119,7 @@ def _rows(paths: Sequence[Path]) -> int | None:
 
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     if path.suffix == ".parquet":
-        # Ids stay as the file keeps them, each value once: three times faster than spelt out.
-        with pa_parquet.ParquetFile(path, read_dictionary=list(IDS)) as file:
+        with pa_parquet.ParquetFile(path, read_dictionary=_REPEATING) as file:
             yield from file.iter_batches(ROWS_PER_CHUNK, columns=list(columns))
     else:
         options = pa_csv.ReadOptions(block_size=_CSV_BYTES_PER_CHUNK)
