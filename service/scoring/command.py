@@ -65,8 +65,9 @@ def _score(flags: argparse.Namespace, settings: Settings) -> None:
         nullcontext() if flags.baseline is None else written_whole(flags.baseline) as document,
     ):
         totals = _write_all(_shown(scorer.score_all(log, threads=cores()), log.rows), write)
+        report = _report(bundle, totals)
         if totals.behaviour is not None:
-            bundle = with_baseline_of(
+            described = with_baseline_of(
                 totals.behaviour,
                 bundle,
                 flags.data,
@@ -74,15 +75,21 @@ def _score(flags: argparse.Namespace, settings: Settings) -> None:
                 created_at=datetime.now(UTC),
                 as_new_version=flags.as_new_version,
             )
-        if document is not None:
-            document.write_text(f"{bundle.baseline.to_json()}\n", encoding="utf-8")
-        if flags.as_new_version:
-            write_bundle(models_dir, bundle)
-    print(
-        f"{totals.rows:,} rows scored by {bundle.name} {bundle.version}: "
+            if document is not None:
+                document.write_text(f"{described.baseline.to_json()}\n", encoding="utf-8")
+            if flags.as_new_version:
+                report += f"\nwritten: {write_bundle(models_dir, described)}"
+    print(report)
+
+
+def _report(bundle: ModelBundle, totals: Totals) -> str:
+    scored = (
+        f"{totals.rows:,} rows scored by {bundle.name} {bundle.version}, "
         f"mean predicted CTR {totals.mean_prediction:.3%}"
-        + ("" if totals.clicks is None else f", CTR {totals.clicks / totals.rows:.3%}")
     )
+    if totals.clicks is None:
+        return scored
+    return f"{scored}, CTR {totals.clicks / totals.rows:.3%}"
 
 
 def _bundle(models_dir: Path, model: str | None, version: str | None) -> ModelBundle:
