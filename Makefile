@@ -36,6 +36,7 @@ bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift de
 	$(BIN)/python -m benchmarks.monitoring_cost
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.feedback
+	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.drift
 
 check: $(INSTALLED) lock-check ## Format, lint, types, import contracts, generated files, lock

@@ -54,6 +54,15 @@ class HourlyDistribution:
             sums_of_squares=np.array([np.square(part).sum() for part in per_hour]),
         )
 
+    def __add__(self, other: Self) -> Self:
+        """Take the observations of both, of the same bounds, together."""
+        return type(self)(
+            bounds=self.bounds,
+            counts=self.counts + other.counts,
+            sums=self.sums + other.sums,
+            sums_of_squares=self.sums_of_squares + other.sums_of_squares,
+        )
+
     @property
     def observations(self) -> int:
         """Number of values behind the distribution."""

@@ -74,6 +74,11 @@ class FeatureEncoder:
         self._unseen_device = repeat(devices.index(UNSEEN))
         self._unseen_placement = repeat(placements.index(UNSEEN))
 
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """What keys are looked up in, by ``Key.table``: the argument."""
+        return self._tables
+
     def encode(self, requests: Sequence[AdRequest]) -> NDArray[np.float32]:
         """Look up the features of each request, shape ``(n, len(names))``, read-only."""
         fields = _fields(requests)

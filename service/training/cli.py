@@ -10,8 +10,8 @@ from pathlib import Path
 from service.prediction.model import MODEL_NAME, ModelBundle
 from service.prediction.model_folder import ModelFolderError, load_bundle, write_bundle
 from service.training.click_log import ClickLog, TrainingError
+from service.training.device import require_device
 from service.training.evaluation import quality_table
-from service.training.fit import require_device
 from service.training.log_files import read_click_log
 from service.training.pipeline import Trained, train
 from service.training.simulation import simulate

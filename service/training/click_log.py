@@ -1,4 +1,4 @@
-"""Impressions with their outcome, in columns: what models are trained and judged on."""
+"""Impressions in columns: what models score, and with their outcome are trained and judged on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -12,6 +12,10 @@ from service.prediction.ad_request import AdRequest
 
 class TrainingError(Exception):
     """Training cannot be done as asked; the message names the cause and the fix."""
+
+
+class LogError(TrainingError):
+    """A log cannot be used; the message names the file and the fix."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +35,8 @@ class IdColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ClickLog:
-    """Rows in order of time where the log has timestamps, else in the order of the files."""
+class Impressions:
+    """Ads that were shown, whether or not it is known who clicked."""
 
     user_id: IdColumn
     ad_id: IdColumn
@@ -42,21 +46,15 @@ class ClickLog:
     """0 to 23, shape ``(n,)``."""
     day_of_week: NDArray[np.int64]
     """0 is Monday, shape ``(n,)``."""
-    click: NDArray[np.bool_]
     timestamp: NDArray[np.datetime64] | None = None
-    """UTC, ascending."""
+    """UTC."""
 
     def __len__(self) -> int:
-        return len(self.click)
+        return len(self.hour)
 
     def __getitem__(self, rows: slice) -> Self:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{k: v[rows] for k, v in columns.items() if v is not None})
-
-    @property
-    def ctr(self) -> float:
-        """Share of impressions that were clicked; the log must not be empty."""
-        return float(self.click.mean())
 
     @property
     def utc_hour(self) -> NDArray[np.int64]:
@@ -78,6 +76,22 @@ class ClickLog:
                 self.day_of_week.tolist(),
             )
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClickLog(Impressions):
+    """Impressions and their outcome.
+
+    What :func:`service.training.log_files.read_click_log` gives is in order of time where the
+    log has timestamps, else in the order of the files.
+    """
+
+    click: NDArray[np.bool_]
+
+    @property
+    def ctr(self) -> float:
+        """Share of impressions that were clicked; the log must not be empty."""
+        return float(self.click.mean())
 
 
 def split_by_time(log: ClickLog, *, later_share: float) -> tuple[ClickLog, ClickLog]:

@@ -1,6 +1,5 @@
 """Fitting the two kinds of model on a log."""
 
-import json
 import os
 from collections.abc import Mapping
 
@@ -13,7 +12,7 @@ from service.prediction.features import FeatureEncoder
 from service.prediction.lean_xgboost import xgboost as xgb
 from service.prediction.model_kinds import LogisticModel, XGBoostModel
 from service.prediction.request_keys import EFFECT
-from service.training.click_log import ClickLog, TrainingError, split_by_time
+from service.training.click_log import ClickLog, split_by_time
 from service.training.encoding import encode_log, fit_encoder, out_of_block_features
 
 MAX_TREES = 300
@@ -112,29 +111,6 @@ def hyperparameters(kind: str, *, trees: int, device: str, seed: int) -> Mapping
     if kind == LogisticModel.kind:
         return {"C": _LOGISTIC_C, "max_iter": _MAX_ITERATIONS, "seed": seed}
     return {**_TREES, "trees": trees, "device": device, "seed": seed}
-
-
-def require_device(device: str) -> None:
-    """Make sure that XGBoost can train on ``cpu`` or ``cuda`` here.
-
-    Raises:
-        TrainingError: The installed XGBoost has no CUDA, or there is no GPU.
-    """
-    if device == "cpu":
-        return
-    if not xgb.build_info()["USE_CUDA"]:
-        raise TrainingError(
-            "--device cuda needs XGBoost with CUDA, and this one is built for the CPU; "
-            "install the extra 'gpu' instead of 'cpu', or train with --device cpu"
-        )
-    tiny = xgb.DMatrix(np.array([[0.0], [1.0]]), label=np.array([0.0, 1.0]))
-    try:
-        booster = xgb.train({"device": device}, tiny, 1)
-    except xgb.core.XGBoostError as error:
-        raise TrainingError(f"--device cuda failed: {str(error).splitlines()[0]}") from error
-    used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
-    if not used.startswith("cuda"):
-        raise TrainingError("--device cuda found no GPU; train with --device cpu")
 
 
 def _parameters(

@@ -1,0 +1,1 @@
+"""Scoring click logs offline; never loaded by the serving process."""
