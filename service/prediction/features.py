@@ -81,9 +81,8 @@ class FeatureEncoder:
             map(find, fields[i] if part is whole else map(part, fields[i]), *otherwise)
             for i, part, find, otherwise in self._lookups
         ]
-        row_parts = chain.from_iterable(zip(*columns, strict=True))
-        rows = np.frombuffer(b"".join(row_parts), dtype=np.float32)
-        return rows.reshape(len(requests), len(self.names))
+        rows = b"".join(chain.from_iterable(zip(*columns, strict=True)))
+        return np.ndarray((len(requests), len(self.names)), np.float32, rows)
 
     def value_indices(self, requests: Sequence[AdRequest]) -> NDArray[np.int64]:
         """Find the position of each request's value in each of ``vocabularies``, in order.
