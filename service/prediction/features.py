@@ -8,7 +8,6 @@ rows take the same path. A key that training never saw has the effect 0 and the 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby, repeat
-from operator import not_
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -71,8 +70,8 @@ class FeatureEncoder:
             }
         )
         """Every value that a monitored feature can take, by feature."""
-        self._unseen_device = repeat(devices.index(UNSEEN))
-        self._unseen_placement = repeat(placements.index(UNSEEN))
+        self._unseen_device = devices.index(UNSEEN)
+        self._unseen_placement = placements.index(UNSEEN)
 
     @property
     def tables(self) -> Mapping[str, Table]:
@@ -86,27 +85,36 @@ class FeatureEncoder:
             map(find, fields[i] if part is whole else map(part, fields[i]), *otherwise)
             for i, part, find, otherwise in self._lookups
         ]
-        row_parts = chain.from_iterable(zip(*columns, strict=True))
-        rows = np.frombuffer(b"".join(row_parts), dtype=np.float32)
-        return rows.reshape(len(requests), len(self.names))
+        rows = b"".join(chain.from_iterable(zip(*columns, strict=True)))
+        return np.ndarray((len(requests), len(self.names)), np.float32, rows)
 
     def value_indices(self, requests: Sequence[AdRequest]) -> NDArray[np.int64]:
         """Find the position of each request's value in each of ``vocabularies``, in order.
 
         Returns:
-            Indices, shape ``(n, len(vocabularies))``; a column lies in one piece of memory.
+            Indices, shape ``(n, len(vocabularies))``.
         """
-        user_id, ad_id, device, placement, hour, day_of_week = _fields(requests)
-        indices = chain(
-            map(not_, map(self._tables["user"].__contains__, user_id)),
-            map(not_, map(self._tables["ad"].__contains__, ad_id)),
-            map(self._device_index.get, device, self._unseen_device),
-            map(self._placement_index.get, placement, self._unseen_placement),
-            hour,
-            day_of_week,
+        users, ads = self._tables["user"], self._tables["ad"]
+        device_index, placement_index = self._device_index.get, self._placement_index.get
+        new_device, new_placement = self._unseen_device, self._unseen_placement
+        # As bytes, for the way from Python's integers to numpy's is short that way, and there are
+        # far fewer than 256 values in any vocabulary.
+        indices = bytes(
+            [
+                index
+                for user_id, ad_id, device, placement, hour, day_of_week in requests
+                for index in (
+                    user_id not in users,
+                    ad_id not in ads,
+                    device_index(device, new_device),
+                    placement_index(placement, new_placement),
+                    hour,
+                    day_of_week,
+                )
+            ]
         )
-        shape = (len(self.vocabularies), len(requests))
-        return np.fromiter(indices, np.int64, shape[0] * shape[1]).reshape(shape).T
+        shape = (len(requests), len(self.vocabularies))
+        return np.ndarray(shape, np.uint8, indices).astype(np.int64)
 
     def to_json(self) -> str:
         """Serialise without loss: float32 values round-trip exactly."""
