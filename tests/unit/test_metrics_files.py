@@ -1,12 +1,12 @@
 """Metrics files that grow while others read them, and whose writer is killed."""
 
 import multiprocessing
-import os
-import signal
 import struct
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
-from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from benchmarks.recording import VOCABULARIES, Turn, microseconds
 from service.monitoring import catalogue
 from service.monitoring.snapshot import Series
 from service.telemetry.folder import MetricsFolder
@@ -23,8 +24,9 @@ from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
 from service.telemetry.series import WorkerFiles
 
-ENOUGH = 3000
+ENOUGH = 1500
 """So many series that their file has doubled its size several times."""
+AT_ONCE = 100
 
 
 @pytest.fixture
@@ -36,18 +38,29 @@ def labels(number: int) -> dict[str, str]:
     return {"model": "m", "version": "1", "feature": "ad", "value": str(number)}
 
 
-def _grow_for_ever(path: Path, limit: int | None) -> None:
+def _grow(path: Path, turns: Semaphore) -> None:
     files = MetricsFolder(path).join()
-    for number in count() if limit is None else range(limit):
+    for number in count():
+        if number % AT_ONCE == 0:
+            turns.acquire()
         files.series(catalogue.FEATURE_VALUES, labels(number), value=number + 0.5)
 
 
-def growing(folder: MetricsFolder, limit: int | None) -> BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(
-        target=_grow_for_ever, args=(folder.path, limit)
-    )
+@contextmanager
+def growing(folder: MetricsFolder) -> Iterator[Callable[[], None]]:
+    """Start a worker whose file grows further at every call, while the caller goes on."""
+    spawn = multiprocessing.get_context("spawn")
+    turns = spawn.Semaphore(0)
+    process = spawn.Process(target=_grow, args=(folder.path, turns))
     process.start()
-    return process
+
+    def grow() -> None:
+        assert process.is_alive()
+        turns.release()
+
+    yield grow
+    process.kill()
+    process.join()
 
 
 def by_number(folder: MetricsFolder) -> list[float]:
@@ -76,31 +89,28 @@ def stock_by_number(folder: MetricsFolder) -> list[float]:
 def test_a_file_that_grows_shows_every_reader_finished_entries_only(
     folder: MetricsFolder,
 ) -> None:
-    writer = growing(folder, ENOUGH)
     sizes = [0]
-    while sizes[-1] < ENOUGH:
-        assert writer.is_alive() or len(by_number(folder)) == ENOUGH
-        for read in (by_number, stock_by_number):
-            found = read(folder)
-            assert found == [number + 0.5 for number in range(len(found))]
-            sizes.append(len(found))
+    with growing(folder) as grow:
+        while sizes[-1] < ENOUGH:
+            grow()
+            for read in (by_number, stock_by_number):
+                found = read(folder)
+                assert found == [number + 0.5 for number in range(len(found))]
+                sizes.append(len(found))
 
     assert sizes == sorted(sizes)
-    assert len(set(sizes)) > 3
-    writer.join()
 
 
 def test_a_worker_killed_while_its_file_grows_leaves_all_that_it_had_finished(
     folder: MetricsFolder,
 ) -> None:
-    writer = growing(folder, None)
     before: list[float] = []
-    while len(before) < ENOUGH:
-        assert writer.is_alive()
-        before = by_number(folder)
-    assert writer.pid is not None
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.join()
+    with growing(folder) as grow:
+        while len(before) < ENOUGH:
+            grow()
+            before = by_number(folder)
+        for _ in range(20):
+            grow()
 
     left = by_number(folder)
     assert left == [number + 0.5 for number in range(len(left))]
@@ -223,3 +233,14 @@ def test_an_epoch_was_last_written_to_at_its_last_flush(folder: MetricsFolder) -
     assert folder.read().last_written == 60.0
     folder.join().close()
     assert MetricsFolder(folder.path).read().last_written == 60.0
+
+
+def test_the_requests_of_a_turn_cost_little_more_than_one(folder: MetricsFolder) -> None:
+    files = folder.join()
+    recorder = Recorder(files)
+    model = recorder.model("m", version="1", kind="x", vocabularies=VOCABULARIES)
+
+    one, sixteen = (microseconds(Turn(recorder, model, n, n).record) for n in (1, 16))
+
+    assert sixteen < 6 * one
+    files.close()

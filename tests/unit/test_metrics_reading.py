@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from plain_reading import plain_registry
-from prometheus_client import Metric
+from prometheus_client import Metric, generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from benchmarks.recording import microseconds
 from service.monitoring import catalogue
 from service.monitoring.catalogue import CATALOGUE, ErrorType, FeedbackResult
 from service.monitoring.clicks import Click
@@ -241,6 +242,21 @@ def test_a_number_is_written_as_prometheus_client_writes_it(folder: MetricsFolde
     files.close()
 
 
+def test_a_gauge_that_becomes_absent_is_gone_and_comes_back(folder: MetricsFolder) -> None:
+    files = folder.join()
+    gauges = [
+        files.series(metric, {}) for metric in (catalogue.BRIDGE_LAG, catalogue.BRIDGE_REFUSED)
+    ]
+    registry = registry_of(folder)
+
+    for shown in ((1.0, 2.0), (ABSENT, 2.0), (1.0, ABSENT), (ABSENT, ABSENT), (3.0, 4.0)):
+        for gauge, value in zip(gauges, shown, strict=True):
+            gauge.set(value)
+        assert_equal_to_plain(registry, folder)
+        assert b" nan" not in registry.exposition("")[0].lower()
+    files.close()
+
+
 def test_formats_that_a_client_makes_up_are_answered_too(folder: MetricsFolder) -> None:
     registry = registry_of(folder)
 
@@ -288,10 +304,24 @@ def test_threads_read_at_once_while_series_appear(folder: MetricsFolder) -> None
         return sum(v for s, v in snapshot.counters.items() if s.name == "ctr_requests_total")
 
     with ThreadPoolExecutor(4) as pool:
-        readings = pool.map(read, range(200))
+        readings = pool.map(read, range(60))
         for version in map(str, range(20)):
             worker.turn(rng, version)
         totals = list(readings)
     assert max(totals) <= read(0)
     assert_equal_to_plain(registry, folder)
+    worker.files.close()
+
+
+def test_a_scrape_costs_less_than_half_of_what_writing_its_text_anew_would(
+    folder: MetricsFolder,
+) -> None:
+    worker = Worker(folder)
+    for version in "12":
+        worker.turn(np.random.default_rng(1), version)
+    registry = registry_of(folder)
+
+    own = microseconds(lambda: registry.exposition(PROMETHEUS))
+
+    assert own < microseconds(lambda: generate_latest(registry)) / 2
     worker.files.close()
