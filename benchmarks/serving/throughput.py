@@ -1,0 +1,159 @@
+"""One prediction per request: the service beside FastAPI's hello world and others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+
+from benchmarks.serving.load import Load, Traffic, load
+from benchmarks.serving.results import Goal, Part, Row, Table
+from benchmarks.serving.rounds import Spread, interleaved
+from benchmarks.serving.servers import Command, Server, peer, running, service
+from benchmarks.serving.setup import PREDICT, Setup, check_answers
+
+OURS, HELLO, RAW, TYPICAL = "service", "hello", "raw", "typical"
+_PEERS = {HELLO: "/", RAW: "/", TYPICAL: "/metrics"}
+"""By name, where each says that it is ready."""
+_INSTRUMENTATOR = "prometheus_fastapi_instrumentator"
+_WARM_UP_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Every run of every server."""
+
+    loads: Mapping[str, Sequence[Load]]
+    megabytes: Mapping[str, float]
+    idle_cpu: float
+    """Share of a core that the service takes while others are measured."""
+
+    def ratio(self, of: Callable[[Load], float], server: str) -> Spread | None:
+        """Relate the service to another server, within rounds; None where that is not installed."""
+        if server not in self.loads:
+            return None
+        ours, theirs = (list(map(of, self.loads[name])) for name in (OURS, server))
+        return Spread.of_ratios(ours, theirs)
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of one request to the service."""
+        return Spread.of([load.cpu_us for load in self.loads[OURS]]).median
+
+    def part(self) -> Part:
+        """Lay it out."""
+        rows = [
+            _row("requests/s against hello world", self.ratio(_per_second, HELLO), 1.0, 1.5),
+            _row("requests/s against bare uvicorn", self.ratio(_per_second, RAW), 0.28, 0.40),
+            _row("requests/s against the typical service", self.ratio(_per_second, TYPICAL), 5, 8),
+            Row(
+                "p99 against hello world's",
+                self.ratio(_p99, HELLO),
+                Goal(1.5, 1.0, more_is_better=False),
+            ),
+            Row(
+                "memory of the worker after it (PSS)",
+                Spread.of([self.megabytes[OURS]]),
+                Goal(150.0, 110.0, more_is_better=False),
+                "MB",
+            ),
+        ]
+        remarks = [f"The service takes {self.idle_cpu:.1%} of a core while others are measured."]
+        if TYPICAL not in self.loads:
+            remarks.append(f"typical: not measured, {_INSTRUMENTATOR} is not installed.")
+        return Part("One prediction per request", rows, [self._table()], remarks)
+
+    def _table(self) -> Table:
+        columns = ["server", "req/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "CPU us/req"]
+        columns += ["PSS MB", "x hello", "x raw", "CPU x hello"]
+        return Table("Medians of rounds", columns, [self._line(name) for name in self.loads])
+
+    def _line(self, name: str) -> list[str]:
+        def median(of: Callable[[Load], float]) -> float:
+            return Spread.of(list(map(of, self.loads[name]))).median
+
+        def times(of: Callable[[Load], float], other: str) -> float:
+            these, those = (list(map(of, self.loads[server])) for server in (name, other))
+            return Spread.of_ratios(these, those).median
+
+        return [
+            name,
+            f"{median(_per_second):.0f}",
+            *(f"{median(of):.2f}" for of in (_p50, _p90, _p99, _p999)),
+            f"{median(_cpu):.0f}",
+            f"{self.megabytes[name]:.0f}",
+            f"{times(_per_second, HELLO):.2f}",
+            f"{times(_per_second, RAW):.3f}",
+            f"{1 / times(_cpu, HELLO):.2f}",
+        ]
+
+
+def measure(setup: Setup) -> Throughput:
+    """Measure the servers in interleaved rounds.
+
+    Raises:
+        WrongAnswerError: A server that predicts is off from ``Booster.predict``.
+        LoadFailedError: Not every request was answered with success.
+    """
+    peers = [name for name in _PEERS if name != TYPICAL or find_spec(_INSTRUMENTATOR)]
+    commands: list[Command] = [service(OURS, setup.models)]
+    commands += [peer(name, setup.models, ready_path=_PEERS[name]) for name in peers]
+    traffic = dict.fromkeys((OURS, RAW, TYPICAL), setup.single) | {HELLO: Traffic("/")}
+    idle: list[float] = []
+    cores = setup.cores
+    with running(commands, setup.folder, cores=cores.servers) as servers:
+        for name, server in servers.items():
+            _warm_up(server, traffic[name], setup, predicts=name in {OURS, TYPICAL})
+
+        def run(name: str) -> Load:
+            before = servers[OURS].cpu_seconds()
+            done = load(
+                servers[name], traffic[name], seconds=setup.effort.seconds, cores=cores.load
+            )
+            if name != OURS:
+                idle.append((servers[OURS].cpu_seconds() - before) / done.seconds)
+            return done
+
+        loads = interleaved({name: partial(run, name) for name in servers}, setup.effort.rounds)
+        megabytes = {name: server.worker_megabytes() for name, server in servers.items()}
+    return Throughput(loads, megabytes, Spread.of(idle).median)
+
+
+def _warm_up(server: Server, traffic: Traffic, setup: Setup, *, predicts: bool) -> None:
+    """Load it for a moment; the answers must be right before and under that load."""
+    if predicts:
+        check_answers(server, setup.subject)
+    seconds = min(_WARM_UP_SECONDS, setup.effort.seconds)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load, server, traffic, seconds=seconds, cores=setup.cores.load)
+        if predicts:
+            check_answers(server, setup.subject)
+        loading.result()
+
+
+def _row(what: str, ratio: Spread | None, must: float, reach: float) -> Row:
+    return Row(f"`{PREDICT}` {what}", ratio, Goal(float(must), float(reach)))
+
+
+def _per_second(load: Load) -> float:
+    return load.per_second
+
+
+def _cpu(load: Load) -> float:
+    return load.cpu_us
+
+
+def _p50(load: Load) -> float:
+    return load.p50_ms
+
+
+def _p90(load: Load) -> float:
+    return load.p90_ms
+
+
+def _p99(load: Load) -> float:
+    return load.p99_ms
+
+
+def _p999(load: Load) -> float:
+    return load.p999_ms
