@@ -10,6 +10,7 @@ from benchmarks.serving.rounds import Spread, interleaved
 from benchmarks.serving.servers import running, service
 from benchmarks.serving.setup import BATCH, Setup, check_batch
 from benchmarks.serving.subject import BATCH_ROWS, load_booster
+from service.prediction.lean_xgboost import xgboost as xgb
 
 _HTTP, _ALONE, _TWO_THREADS = "HTTP", "inplace_predict", "inplace_predict, 2 threads"
 
@@ -28,7 +29,7 @@ def measure(setup: Setup) -> Part:
             done = load(server, setup.batch, seconds=setup.effort.seconds, cores=setup.cores.load)
             return done.per_second * BATCH_ROWS
 
-        def alone(which: object) -> float:
+        def alone(which: xgb.Booster) -> float:
             times = []
             for _ in range(calls):
                 began = time.perf_counter()

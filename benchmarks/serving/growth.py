@@ -9,6 +9,7 @@ import http.client
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,15 +18,14 @@ from benchmarks.serving.questions import Questions
 from benchmarks.serving.results import SAME, Goal, Part, Row, Table
 from benchmarks.serving.rounds import Comparison, Spread, interleaved
 from benchmarks.serving.servers import Server, running, service
-from benchmarks.serving.setup import BATCH, Setup
-from benchmarks.serving.subject import BATCH_ROWS, BATCHES, MODEL_NAME, Subject
+from benchmarks.serving.setup import BATCH, Setup, ask
+from benchmarks.serving.subject import BATCH_ROWS, BATCHES, MODEL_NAME
 
 _MANY, _FEW, _AGAIN = "many", "few", "few again"
 _FEW_PREDICTIONS = 10_000
 _BURST_SECONDS = 5
 _INTERVAL_SECONDS = 1.0
 """Between two readings: an answer that is kept for a moment must not be asked twice."""
-_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def measure(setup: Setup) -> Part:
     with running(commands, setup.folder, cores=setup.cores.servers) as up:
         servers = dict(zip(names, up.values(), strict=True))
         for server in servers.values():
-            _serve_few(server, setup.subject)
+            _serve_few(server, setup)
         grown = _grow(servers[_MANY], setup)
         seconds = _latencies(servers, setup)
         held = {name: servers[name].worker_megabytes() for name in names}
@@ -69,12 +69,14 @@ def measure(setup: Setup) -> Part:
     )
 
 
-def _serve_few(server: Server, subject: Subject) -> None:
-    connection = http.client.HTTPConnection(server.address, timeout=30)
-    for body in subject.batches()[: _FEW_PREDICTIONS // BATCH_ROWS]:
-        connection.request("POST", BATCH, body, _JSON)
-        connection.getresponse().read()
-    connection.close()
+def _serve_few(server: Server, setup: Setup) -> None:
+    """Warm it up with as many connections as will load it: each costs memory, once."""
+    bodies = setup.subject.batches()[: _FEW_PREDICTIONS // BATCH_ROWS]
+    connections = setup.batch.connections
+    with ThreadPoolExecutor(connections) as pool:
+        shares = [bodies[first::connections] for first in range(connections)]
+        for sent in [pool.submit(ask, server, BATCH, share) for share in shares]:
+            sent.result()
 
 
 def _grow(server: Server, setup: Setup) -> Sequence[_Reading]:
@@ -121,14 +123,14 @@ def _latencies(
 ) -> Mapping[str, Sequence[Mapping[str, float]]]:
     questions = {name: Questions(server) for name, server in servers.items()}
 
-    def ask(name: str) -> Mapping[str, float]:
+    def ask_all(name: str) -> Mapping[str, float]:
         time.sleep(_INTERVAL_SECONDS / len(servers))
         return {path: questions[name].ask(path) for path in questions[name].paths}
 
     for name in servers:
-        ask(name)
+        ask_all(name)
     found = interleaved(
-        {name: partial(ask, name) for name in servers}, setup.effort.growth_readings
+        {name: partial(ask_all, name) for name in servers}, setup.effort.growth_readings
     )
     for one in questions.values():
         one.close()

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,11 @@ class Load:
     def per_second(self) -> float:
         """Answers per second."""
         return self.requests / self.seconds
+
+
+def each(runs: Sequence[Load], figure: str) -> list[float]:
+    """Take one figure of every run."""
+    return [float(getattr(run, figure)) for run in runs]
 
 
 def load(

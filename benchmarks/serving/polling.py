@@ -1,6 +1,6 @@
 """What predictions notice of being watched: p99 while everything is polled every second."""
 
-from benchmarks.serving.load import Load, load
+from benchmarks.serving.load import Load, each, load
 from benchmarks.serving.questions import Polling
 from benchmarks.serving.results import SAME, Goal, Part, Row
 from benchmarks.serving.rounds import Comparison, interleaved
@@ -28,8 +28,8 @@ def measure(setup: Setup) -> Part:
 
         idle()
         loads = interleaved({_POLLED: polled, _IDLE: idle, _AGAIN: idle}, setup.effort.rounds)
-    p99 = [[run.p99_ms for run in loads[name]] for name in (_POLLED, _IDLE, _AGAIN)]
-    speed = [[run.per_second for run in loads[name]] for name in (_POLLED, _IDLE, _AGAIN)]
+    p99 = [each(loads[name], "p99_ms") for name in (_POLLED, _IDLE, _AGAIN)]
+    speed = [each(loads[name], "per_second") for name in (_POLLED, _IDLE, _AGAIN)]
     seconds = sum(run.seconds for run in loads[_POLLED])
     return Part(
         "Predictions while everything is polled every second, against idle",

@@ -92,7 +92,7 @@ def check_answers(server: Server, subject: Subject) -> None:
     Raises:
         WrongAnswerError: An answer is no success, or its score is off by more than 1e-6.
     """
-    answers = _asked(server, PREDICT, subject.bodies())
+    answers = ask(server, PREDICT, subject.bodies())
     _compare(server, [json.loads(answer)["predicted_ctr"] for answer in answers], subject)
 
 
@@ -102,11 +102,16 @@ def check_batch(server: Server, subject: Subject) -> None:
     Raises:
         WrongAnswerError: As for single requests.
     """
-    [answer] = _asked(server, BATCH, subject.batches()[:1])
+    [answer] = ask(server, BATCH, subject.batches()[:1])
     _compare(server, [row["predicted_ctr"] for row in json.loads(answer)["predictions"]], subject)
 
 
-def _asked(server: Server, path: str, bodies: Sequence[str]) -> list[bytes]:
+def ask(server: Server, path: str, bodies: Sequence[str]) -> list[bytes]:
+    """Send each body by itself over one connection and return the answers.
+
+    Raises:
+        WrongAnswerError: One is no success.
+    """
     connection = http.client.HTTPConnection(server.address, timeout=30)
     answers = []
     for body in bodies:

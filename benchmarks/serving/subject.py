@@ -137,9 +137,10 @@ def _trained(log: ClickLog) -> ModelBundle:
 
 def _requests(log: ClickLog) -> list[AdRequest]:
     rng = np.random.default_rng(_SEED)
-    taken = rng.choice(len(log), BATCHES * BATCH_ROWS, replace=False)
-    seen = log[taken].requests()
-    new = rng.random(len(seen)) < _UNSEEN_SHARE
+    logged = log.requests()
+    taken = rng.choice(len(logged), BATCHES * BATCH_ROWS, replace=False)
+    unseen = rng.random(len(taken)) < _UNSEEN_SHARE
     return [
-        request._replace(user_id=f"new{i}") if new[i] else request for i, request in enumerate(seen)
+        logged[place]._replace(user_id=f"unseen{place}") if is_unseen else logged[place]
+        for place, is_unseen in zip(taken, unseen, strict=True)
     ]

@@ -1,12 +1,12 @@
 """One prediction per request: the service beside FastAPI's hello world and others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
-from benchmarks.serving.load import Load, Traffic, load
+from benchmarks.serving.load import Load, Traffic, each, load
 from benchmarks.serving.results import Goal, Part, Row, Table
 from benchmarks.serving.rounds import Spread, interleaved
 from benchmarks.serving.servers import Command, Server, peer, running, service
@@ -17,6 +17,7 @@ _PEERS = {HELLO: "/", RAW: "/", TYPICAL: "/metrics"}
 """By name, where each says that it is ready."""
 _INSTRUMENTATOR = "prometheus_fastapi_instrumentator"
 _WARM_UP_SECONDS = 2
+_PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,26 @@ class Throughput:
     idle_cpu: float
     """Share of a core that the service takes while others are measured."""
 
-    def ratio(self, of: Callable[[Load], float], server: str) -> Spread | None:
+    def ratio(self, figure: str, server: str) -> Spread | None:
         """Relate the service to another server, within rounds; None where that is not installed."""
         if server not in self.loads:
             return None
-        ours, theirs = (list(map(of, self.loads[name])) for name in (OURS, server))
-        return Spread.of_ratios(ours, theirs)
+        return self._times(OURS, server, figure)
 
     @property
     def cpu_us(self) -> float:
         """Processor time of one request to the service."""
-        return Spread.of([load.cpu_us for load in self.loads[OURS]]).median
+        return self._median(OURS, "cpu_us")
 
     def part(self) -> Part:
         """Lay it out."""
         rows = [
-            _row("requests/s against hello world", self.ratio(_per_second, HELLO), 1.0, 1.5),
-            _row("requests/s against bare uvicorn", self.ratio(_per_second, RAW), 0.28, 0.40),
-            _row("requests/s against the typical service", self.ratio(_per_second, TYPICAL), 5, 8),
+            _row("requests/s against hello world", self.ratio("per_second", HELLO), 1.0, 1.5),
+            _row("requests/s against bare uvicorn", self.ratio("per_second", RAW), 0.28, 0.40),
+            _row("requests/s against the typical service", self.ratio("per_second", TYPICAL), 5, 8),
             Row(
                 "p99 against hello world's",
-                self.ratio(_p99, HELLO),
+                self.ratio("p99_ms", HELLO),
                 Goal(1.5, 1.0, more_is_better=False),
             ),
             Row(
@@ -69,23 +69,22 @@ class Throughput:
         return Table("Medians of rounds", columns, [self._line(name) for name in self.loads])
 
     def _line(self, name: str) -> list[str]:
-        def median(of: Callable[[Load], float]) -> float:
-            return Spread.of(list(map(of, self.loads[name]))).median
-
-        def times(of: Callable[[Load], float], other: str) -> float:
-            these, those = (list(map(of, self.loads[server])) for server in (name, other))
-            return Spread.of_ratios(these, those).median
-
         return [
             name,
-            f"{median(_per_second):.0f}",
-            *(f"{median(of):.2f}" for of in (_p50, _p90, _p99, _p999)),
-            f"{median(_cpu):.0f}",
+            f"{self._median(name, 'per_second'):.0f}",
+            *(f"{self._median(name, percentile):.2f}" for percentile in _PERCENTILES),
+            f"{self._median(name, 'cpu_us'):.0f}",
             f"{self.megabytes[name]:.0f}",
-            f"{times(_per_second, HELLO):.2f}",
-            f"{times(_per_second, RAW):.3f}",
-            f"{1 / times(_cpu, HELLO):.2f}",
+            f"{self._times(name, HELLO, 'per_second').median:.2f}",
+            f"{self._times(name, RAW, 'per_second').median:.3f}",
+            f"{self._times(HELLO, name, 'cpu_us').median:.2f}",
         ]
+
+    def _median(self, name: str, figure: str) -> float:
+        return Spread.of(each(self.loads[name], figure)).median
+
+    def _times(self, name: str, other: str, figure: str) -> Spread:
+        return Spread.of_ratios(each(self.loads[name], figure), each(self.loads[other], figure))
 
 
 def measure(setup: Setup) -> Throughput:
@@ -133,27 +132,3 @@ def _warm_up(server: Server, traffic: Traffic, setup: Setup, *, predicts: bool) 
 
 def _row(what: str, ratio: Spread | None, must: float, reach: float) -> Row:
     return Row(f"`{PREDICT}` {what}", ratio, Goal(float(must), float(reach)))
-
-
-def _per_second(load: Load) -> float:
-    return load.per_second
-
-
-def _cpu(load: Load) -> float:
-    return load.cpu_us
-
-
-def _p50(load: Load) -> float:
-    return load.p50_ms
-
-
-def _p90(load: Load) -> float:
-    return load.p90_ms
-
-
-def _p99(load: Load) -> float:
-    return load.p99_ms
-
-
-def _p999(load: Load) -> float:
-    return load.p999_ms

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from benchmarks.serving.load import Load, load
+from benchmarks.serving.load import Load, each, load
 from benchmarks.serving.results import SAME, Goal, Part, Row, Table
 from benchmarks.serving.rounds import Comparison, Spread, interleaved
 from benchmarks.serving.servers import Command, running, service
@@ -32,12 +32,12 @@ def measure(setup: Setup) -> Part:
                 return load(servers[name], setup.single, seconds=setup.effort.seconds)
 
             # A bridge takes its time to begin.
-            for _ in range(_SETTLED_RUNS):
+            for _ in range(min(_SETTLED_RUNS, setup.effort.rounds)):
                 for name in names:
                     run(name)
             loads = interleaved({name: partial(run, name) for name in names}, setup.effort.rounds)
-    p99 = {name: [run.p99_ms for run in runs] for name, runs in loads.items()}
-    speed = {name: [run.per_second for run in runs] for name, runs in loads.items()}
+    p99 = {name: each(runs, "p99_ms") for name, runs in loads.items()}
+    speed = {name: each(runs, "per_second") for name, runs in loads.items()}
     rows = []
     for name in (_ABSENT, _DOWN, _HANGING):
         more, less = Goal(SAME, SAME), Goal(SAME, SAME, more_is_better=False)

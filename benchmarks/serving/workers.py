@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from benchmarks.serving.load import Load, load
+from benchmarks.serving.load import Load, each, load
 from benchmarks.serving.machine import Cores
 from benchmarks.serving.results import Part, Row, Table
 from benchmarks.serving.rounds import Spread, interleaved
@@ -10,6 +10,7 @@ from benchmarks.serving.servers import running, service
 from benchmarks.serving.setup import Setup
 
 _ONE, _TWO = "one", "two"
+_FIGURES = ("per_second", "p99_ms", "cpu_us")
 
 
 def measure(setup: Setup) -> Part:
@@ -28,16 +29,14 @@ def measure(setup: Setup) -> Part:
     lines = [
         [
             name,
-            f"{Spread.of([run.per_second for run in runs]).median:.0f}",
-            f"{Spread.of([run.p99_ms for run in runs]).median:.2f}",
-            f"{Spread.of([run.cpu_us for run in runs]).median:.0f}",
+            *(f"{Spread.of(each(runs, figure)).median:.4g}" for figure in _FIGURES),
             f"{megabytes[name]:.0f}",
         ]
         for name, runs in loads.items()
     ]
     speed, p99 = (
-        Spread.of_ratios([of(run) for run in loads[_TWO]], [of(run) for run in loads[_ONE]])
-        for of in (lambda run: run.per_second, lambda run: run.p99_ms)
+        Spread.of_ratios(each(loads[_TWO], figure), each(loads[_ONE], figure))
+        for figure in ("per_second", "p99_ms")
     )
     columns = ["workers", "req/s", "p99 ms", "CPU us/req", "PSS MB of the largest"]
     return Part(
