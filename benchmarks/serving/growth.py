@@ -1,8 +1,8 @@
 """Do memory and the latency of monitoring answers grow with what was served?
 
-Three services of the same age are asked in turn: two that served 10,000 predictions, of which one
-against the other shows what chance does, and one that served up to ten million, every one of a
-user that never was there before.
+Three services of the same age are asked in turn: two that served about 10,000 predictions, of
+which one against the other shows what chance does, and one that served up to ten million, every one
+of a user that never was there before.
 """
 
 import http.client
@@ -10,8 +10,10 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
 
 from benchmarks.serving.load import Traffic, load
 from benchmarks.serving.questions import Questions
@@ -19,11 +21,15 @@ from benchmarks.serving.results import SAME, Goal, Part, Row, Table
 from benchmarks.serving.rounds import Comparison, Spread, interleaved
 from benchmarks.serving.servers import Server, running, service
 from benchmarks.serving.setup import BATCH, Setup, ask
-from benchmarks.serving.subject import BATCH_ROWS, BATCHES, MODEL_NAME
+from benchmarks.serving.subject import MODEL_NAME, batches_of
 
 _MANY, _FEW, _AGAIN = "many", "few", "few again"
-_FEW_PREDICTIONS = 10_000
+_ROWS, _CONNECTIONS = 100, 4
+"""Of a batch, and how many are on their way: the memory that a batch needs is not growth."""
+_FIRST_BATCHES, _LATER_BATCHES = 60, 2
+"""What those with few predictions get, at first and in every burst."""
 _BURST_SECONDS = 5
+_FEWEST_FOR_SLOPE = 5
 _INTERVAL_SECONDS = 1.0
 """Between two readings: an answer that is kept for a moment must not be asked twice."""
 
@@ -43,70 +49,76 @@ def measure(setup: Setup) -> Part:
     commands = [service(name.replace(" ", "-"), setup.models) for name in names]
     with running(commands, setup.folder, cores=setup.cores.servers) as up:
         servers = dict(zip(names, up.values(), strict=True))
-        for server in servers.values():
-            _serve_few(server, setup)
-        grown = _grow(servers[_MANY], setup)
+        grown = _grow(servers, setup)
         seconds = _latencies(servers, setup)
-        held = {name: servers[name].worker_megabytes() for name in names}
+        held = {name: _reading(server) for name, server in servers.items()}
     everything = [[sum(one.values()) for one in seconds[name]] for name in names]
-    megabytes = [[held[name]] for name in names]
+    megabytes = [[held[name].megabytes] for name in names]
     less = Goal(SAME, SAME, more_is_better=False)
-    reached = f"{grown[-1].predictions:,}"
+    few, many = (f"{held[name].predictions:,}" for name in (_FEW, _MANY))
     return Part(
-        f"From {_FEW_PREDICTIONS:,} to {reached} predictions",
+        f"From {few} to {many} predictions",
         [
-            Row.of(f"memory at {reached} predictions", Comparison.of(*megabytes), less),
-            Row.of(
-                f"monitoring answers at {reached} predictions", Comparison.of(*everything), less
-            ),
+            Row.of(f"memory, {many} predictions / {few}", Comparison.of(*megabytes), less),
+            Row("memory, more over the later half of the load", _slope(grown), unit="MB a million"),
+            Row.of("latency of monitoring answers, likewise", Comparison.of(*everything), less),
         ],
         [_memory_table(grown), _latency_table(seconds)],
         [
             "Memory: one reading each, so its A/A is a single pair; "
-            + ", ".join(f"{name} {one:.1f} MB" for name, one in held.items())
+            + ", ".join(f"{name} {one.megabytes:.1f} MB" for name, one in held.items())
             + "."
         ],
     )
 
 
-def _serve_few(server: Server, setup: Setup) -> None:
-    """Warm it up with as many connections as will load it: each costs memory, once."""
-    bodies = setup.subject.batches()[: _FEW_PREDICTIONS // BATCH_ROWS]
-    connections = setup.batch.connections
-    with ThreadPoolExecutor(connections) as pool:
-        shares = [bodies[first::connections] for first in range(connections)]
-        for sent in [pool.submit(ask, server, BATCH, share) for share in shares]:
-            sent.result()
+def _grow(servers: Mapping[str, Server], setup: Setup) -> Sequence[_Reading]:
+    """Load one until enough was predicted, or for as long as there is time; the others hardly.
 
-
-def _grow(server: Server, setup: Setup) -> Sequence[_Reading]:
-    """Load until enough was predicted, or for as long as there is time."""
-    traffic = _fresh_traffic(setup)
-    readings = [_reading(server)]
+    A little in every burst for them too: what a service keeps of a tick with and without traffic
+    is not what is compared.
+    """
+    bodies = _bodies(setup)
+    traffic = _fresh_traffic(bodies, setup)
+    for server in servers.values():
+        _send(server, bodies[:_FIRST_BATCHES])
+    readings = [_reading(servers[_MANY])]
     deadline = time.monotonic() + setup.effort.growth_seconds
     burst = min(_BURST_SECONDS, setup.effort.growth_seconds)
     while readings[-1].predictions < setup.effort.growth_predictions:
         if time.monotonic() > deadline:
             break
-        load(server, traffic, seconds=burst, cores=setup.cores.load)
-        readings.append(_reading(server))
+        for name in (_FEW, _AGAIN):
+            _send(servers[name], bodies[:_LATER_BATCHES])
+        load(servers[_MANY], traffic, seconds=burst, cores=setup.cores.load)
+        readings.append(_reading(servers[_MANY]))
     return readings
 
 
-def _fresh_traffic(setup: Setup) -> Traffic:
-    """Make batches in which wrk gives every row a user of its own, one in four a new ad too."""
-    path = setup.folder / "fresh_batches"
+def _bodies(setup: Setup) -> list[str]:
+    """Make batches in which every row has a user of its own, one in four a new ad too.
+
+    Each ``@`` in them stands for a number that never was there before.
+    """
     requests = [
         request._replace(user_id=f"@-{i}", ad_id=f"@-{i}" if i % 4 == 0 else request.ad_id)
-        for i, request in enumerate(setup.subject.requests[: BATCHES * BATCH_ROWS])
+        for i, request in enumerate(setup.subject.requests)
     ]
-    starts = range(0, len(requests), BATCH_ROWS)
-    bodies = [
-        json.dumps({"requests": [one._asdict() for one in requests[start : start + BATCH_ROWS]]})
-        for start in starts
-    ]
+    return batches_of(requests, _ROWS)
+
+
+def _fresh_traffic(bodies: Sequence[str], setup: Setup) -> Traffic:
+    path = setup.folder / "fresh_batches"
     path.write_text("\n".join(bodies))
-    return replace(setup.batch, bodies=path, fresh_users=True)
+    return Traffic(BATCH, path, fresh_users=True, connections=_CONNECTIONS)
+
+
+def _send(server: Server, bodies: Sequence[str]) -> None:
+    """Send by as many connections as the load has: what each needs is needed once."""
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        shares = [bodies[first::_CONNECTIONS] for first in range(_CONNECTIONS)]
+        for sent in [pool.submit(ask, server, BATCH, share) for share in shares]:
+            sent.result()
 
 
 def _reading(server: Server) -> _Reading:
@@ -116,6 +128,16 @@ def _reading(server: Server) -> _Reading:
     connection.close()
     predictions = int(stats["total_predictions"])
     return _Reading(predictions, server.worker_megabytes(), server.open_files())
+
+
+def _slope(grown: Sequence[_Reading]) -> Spread | None:
+    """Find the growth per million predictions once the allocator has what it needs."""
+    later = grown[len(grown) // 2 :]
+    if len(later) < _FEWEST_FOR_SLOPE:
+        return None
+    millions = [one.predictions / 1e6 for one in later]
+    slope, _ = np.polyfit(millions, [one.megabytes for one in later], 1)
+    return Spread.of([float(slope)])
 
 
 def _latencies(

@@ -83,9 +83,14 @@ class Subject:
 
     def batches(self) -> list[str]:
         """Bodies of ``/predict_ctr/batch``."""
-        rows = [request._asdict() for request in self.requests]
-        starts = range(0, BATCHES * BATCH_ROWS, BATCH_ROWS)
-        return [json.dumps({"requests": rows[start : start + BATCH_ROWS]}) for start in starts]
+        return batches_of(self.requests, BATCH_ROWS)
+
+
+def batches_of(requests: Sequence[AdRequest], rows: int) -> list[str]:
+    """Put ``rows`` requests into each body of ``/predict_ctr/batch``."""
+    ads = [request._asdict() for request in requests]
+    starts = range(0, len(ads), rows)
+    return [json.dumps({"requests": ads[start : start + rows]}) for start in starts]
 
 
 def load_booster(models_dir: Path) -> xgb.Booster:

@@ -77,7 +77,11 @@ def test_the_quick_form_measures_every_part(tmp_path: Path) -> None:
 
     rows = json.loads(results.read_text())["rows"]
     missing = {row["what"] for row in rows if row["value"] is None}
-    # The one package that only `make bench` installs.
-    assert missing <= {"`/predict_ctr` requests/s against the typical service"}
-    assert {row["part"] for row in rows} >= {"One prediction per request", "Start"}
+    assert missing <= {
+        # The one package that only `make bench` installs.
+        "`/predict_ctr` requests/s against the typical service",
+        # It takes more bursts than the quick form has.
+        "memory, more over the later half of the load",
+    }
+    assert len({row["part"] for row in rows}) == 9
     assert all(row["value"]["median"] > 0 for row in rows if row["value"] is not None)
