@@ -127,7 +127,7 @@ def _reading(server: Server) -> _Reading:
     stats = json.loads(connection.getresponse().read())
     connection.close()
     predictions = int(stats["total_predictions"])
-    return _Reading(predictions, server.worker_megabytes(), server.open_files())
+    return _Reading(predictions, server.worker_memory().pss_megabytes, server.open_files())
 
 
 def _slope(grown: Sequence[_Reading]) -> Spread | None:

@@ -15,6 +15,8 @@ from benchmarks.serving.machine import pinned
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
+_KILOBYTES = 1024
+"""In a megabyte."""
 
 
 class ServerFailedError(Exception):
@@ -29,6 +31,16 @@ class Command:
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_path: str = "/readyz"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one process holds."""
+
+    pss_megabytes: float
+    """Its proportional set size: of what it shares with others, such as libraries, its part."""
+    rss_megabytes: float
+    """The same with all that is shared."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,9 @@ class Server:
         """Processor time of the whole tree of processes, user and system."""
         return sum(_cpu_seconds(pid) for pid in _tree(self.pid))
 
-    def worker_megabytes(self) -> float:
-        """Proportional set size of the largest process that serves."""
-        return max(map(_pss_megabytes, _workers(self.pid)))
+    def worker_memory(self) -> Memory:
+        """Memory of the largest process that serves."""
+        return max(map(_memory, _workers(self.pid)), key=lambda memory: memory.pss_megabytes)
 
     def open_files(self) -> int:
         """How many files and sockets the first process holds open."""
@@ -177,8 +189,7 @@ def _workers(pid: int) -> list[int]:
     return found or [pid]
 
 
-def _pss_megabytes(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("the kernel does not tell the proportional set size")
+def _memory(pid: int) -> Memory:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return Memory(kilobytes["Pss"] / _KILOBYTES, kilobytes["Rss"] / _KILOBYTES)

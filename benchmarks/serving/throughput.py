@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from benchmarks.serving.load import Load, Traffic, each, load
 from benchmarks.serving.results import Goal, Part, Row, Table
 from benchmarks.serving.rounds import Spread, interleaved
-from benchmarks.serving.servers import Command, Server, peer, running, service
+from benchmarks.serving.servers import Command, Memory, Server, peer, running, service
 from benchmarks.serving.setup import PREDICT, Setup, check_answers
 
 OURS, HELLO, RAW, TYPICAL = "service", "hello", "raw", "typical"
@@ -25,7 +25,7 @@ class Throughput:
     """Every run of every server."""
 
     loads: Mapping[str, Sequence[Load]]
-    megabytes: Mapping[str, float]
+    memory: Mapping[str, Memory]
     idle_cpu: float
     """Share of a core that the service takes while others are measured."""
 
@@ -53,9 +53,14 @@ class Throughput:
             ),
             Row(
                 "memory of the worker after it (PSS)",
-                Spread.of([self.megabytes[OURS]]),
+                Spread.of([self.memory[OURS].pss_megabytes]),
                 Goal(150.0, 110.0, more_is_better=False),
                 "MB",
+            ),
+            Row(
+                "the same with all that it shares with other processes (RSS)",
+                Spread.of([self.memory[OURS].rss_megabytes]),
+                unit="MB",
             ),
         ]
         remarks = [f"The service takes {self.idle_cpu:.1%} of a core while others are measured."]
@@ -74,7 +79,7 @@ class Throughput:
             f"{self._median(name, 'per_second'):.0f}",
             *(f"{self._median(name, percentile):.2f}" for percentile in _PERCENTILES),
             f"{self._median(name, 'cpu_us'):.0f}",
-            f"{self.megabytes[name]:.0f}",
+            f"{self.memory[name].pss_megabytes:.0f}",
             f"{self._times(name, HELLO, 'per_second').median:.2f}",
             f"{self._times(name, RAW, 'per_second').median:.3f}",
             f"{self._times(HELLO, name, 'cpu_us').median:.2f}",
@@ -114,8 +119,8 @@ def measure(setup: Setup) -> Throughput:
             return done
 
         loads = interleaved({name: partial(run, name) for name in servers}, setup.effort.rounds)
-        megabytes = {name: server.worker_megabytes() for name, server in servers.items()}
-    return Throughput(loads, megabytes, Spread.of(idle).median)
+        memory = {name: server.worker_memory() for name, server in servers.items()}
+    return Throughput(loads, memory, Spread.of(idle).median)
 
 
 def _warm_up(server: Server, traffic: Traffic, setup: Setup, *, predicts: bool) -> None:

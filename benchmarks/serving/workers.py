@@ -25,12 +25,12 @@ def measure(setup: Setup) -> Part:
         for name in servers:
             run(name)
         loads = interleaved({name: partial(run, name) for name in servers}, setup.effort.rounds)
-        megabytes = {name: server.worker_megabytes() for name, server in servers.items()}
+        memory = {name: server.worker_memory() for name, server in servers.items()}
     lines = [
         [
             name,
             *(f"{Spread.of(each(runs, figure)).median:.4g}" for figure in _FIGURES),
-            f"{megabytes[name]:.0f}",
+            f"{memory[name].pss_megabytes:.0f}",
         ]
         for name, runs in loads.items()
     ]
