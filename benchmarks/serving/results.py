@@ -21,6 +21,7 @@ class Verdict(StrEnum):
     WITHIN = "within A/A"
     BEYOND = "beyond A/A"
     BETTER = "beyond A/A, for the better"
+    UNCLEAR = "A/A too wide to tell"
     REPORTED = "reported"
     NOT_MEASURED = "not measured"
 
@@ -65,7 +66,9 @@ class Row:
 
     def _against_itself(self, value: float, itself: AgainstItself) -> Verdict:
         if itself.holds(value):
-            return Verdict.WITHIN
+            must = self.goal.must
+            unclear = isinstance(must, float) and not self.goal.is_met(must, value)
+            return Verdict.UNCLEAR if unclear else Verdict.WITHIN
         if self.goal.is_met(1.0, value):
             return Verdict.BETTER
         return Verdict.BEYOND if self.goal.must == SAME else self._against_numbers(value)

@@ -75,5 +75,16 @@ def test_a_verdict_says_how_a_figure_stands_to_its_goal(
     assert Row("", Spread.of([value]), goal, against_itself=itself).verdict == verdict
 
 
+def test_noise_larger_than_the_goal_decides_nothing() -> None:
+    goal, noise = Goal(1.1, SAME, more_is_better=False), AgainstItself(0.5, 2.0)
+
+    verdicts = [
+        Row("", Spread.of([value]), goal, against_itself=noise).verdict
+        for value in (1.05, 1.5, 2.1)
+    ]
+
+    assert verdicts == [Verdict.WITHIN, Verdict.UNCLEAR, Verdict.MISSED]
+
+
 def test_what_was_not_measured_is_not_missed() -> None:
     assert Row("", None, Goal(1.0, 1.5)).verdict == Verdict.NOT_MEASURED
