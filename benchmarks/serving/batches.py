@@ -12,6 +12,7 @@ from benchmarks.serving.setup import BATCH, Setup, check_batch
 from benchmarks.serving.subject import BATCH_ROWS, load_booster
 from service.prediction.lean_xgboost import xgboost as xgb
 
+_ALONE_SECONDS, _FEWEST_CALLS = 0.5, 5
 _HTTP, _ALONE, _TWO_THREADS = "HTTP", "inplace_predict", "inplace_predict, 2 threads"
 
 
@@ -20,7 +21,6 @@ def measure(setup: Setup) -> Part:
     matrix = setup.subject.matrix(BATCH_ROWS)
     booster, two_threads = load_booster(setup.models), load_booster(setup.models)
     two_threads.set_param({"nthread": 2})
-    calls = max(setup.effort.calls // 10, 10)
     with running([service("batches", setup.models)], setup.folder, cores=setup.cores.servers) as up:
         server = up["batches"]
         check_batch(server, setup.subject)
@@ -31,7 +31,8 @@ def measure(setup: Setup) -> Part:
 
         def alone(which: xgb.Booster) -> float:
             times = []
-            for _ in range(calls):
+            deadline = time.perf_counter() + _ALONE_SECONDS
+            while time.perf_counter() < deadline or len(times) < _FEWEST_CALLS:
                 began = time.perf_counter()
                 which.inplace_predict(matrix, validate_features=False)
                 times.append(time.perf_counter() - began)
