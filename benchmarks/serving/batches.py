@@ -30,7 +30,7 @@ def measure(setup: Setup) -> Part:
             return done.per_second * BATCH_ROWS
 
         def alone(which: xgb.Booster) -> float:
-            times = []
+            times: list[float] = []
             deadline = time.perf_counter() + _ALONE_SECONDS
             while time.perf_counter() < deadline or len(times) < _FEWEST_CALLS:
                 began = time.perf_counter()
