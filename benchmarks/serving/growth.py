@@ -24,9 +24,9 @@ from benchmarks.serving.setup import BATCH, Setup, ask
 from benchmarks.serving.subject import MODEL_NAME, batches_of
 
 _MANY, _FEW, _AGAIN = "many", "few", "few again"
-_ROWS, _CONNECTIONS = 100, 4
+_ROWS, _CONNECTIONS = 50, 4
 """Of a batch, and how many are on their way: the memory that a batch needs is not growth."""
-_FIRST_BATCHES, _LATER_BATCHES = 60, 2
+_FIRST_BATCHES, _LATER_BATCHES = 40, _CONNECTIONS
 """What those with few predictions get, at first and in every burst."""
 _BURST_SECONDS = 5
 _FEWEST_FOR_SLOPE = 5
