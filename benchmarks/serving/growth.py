@@ -160,7 +160,12 @@ def _latencies(
 
 
 def _memory_table(grown: Sequence[_Reading]) -> Table:
-    lines = [[f"{one.predictions:,}", f"{one.megabytes:.1f}", f"{one.open_files}"] for one in grown]
+    """Show the first and the last reading, and one at every doubling between."""
+    shown = [grown[0]]
+    for one in grown[1:]:
+        if one is grown[-1] or one.predictions >= 2 * shown[-1].predictions:
+            shown.append(one)
+    lines = [[f"{one.predictions:,}", f"{one.megabytes:.1f}", f"{one.open_files}"] for one in shown]
     return Table("What the service holds", ["predictions", "PSS MB", "open files"], lines)
 
 
