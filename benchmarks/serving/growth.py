@@ -60,7 +60,11 @@ def measure(setup: Setup) -> Part:
         f"From {few} to {many} predictions",
         [
             Row.of(f"memory, {many} predictions / {few}", Comparison.of(*megabytes), less),
-            Row("memory, more over the later half of the load", _slope(grown), unit="MB a million"),
+            Row(
+                "growth of memory over the later half of the load",
+                _slope(grown),
+                unit="MB a million",
+            ),
             Row.of("latency of monitoring answers, likewise", Comparison.of(*everything), less),
         ],
         [_memory_table(grown), _latency_table(seconds)],

@@ -53,7 +53,9 @@ def measure(setup: Setup, *, cpu_us: float | None) -> Part:
     return Part(
         "Recording, in process, into files",
         [
-            Row("share of a request's processor time", share, Goal(5.0, 3.0, False), "%"),  # noqa: FBT003
+            Row(
+                "recording, share of a request's processor time", share, Goal(5.0, 3.0, False), "%"
+            ),  # noqa: FBT003
             Row(f"recording per request, {_USUAL_TURN} a turn", Spread.of(usual), unit="us"),
         ],
         [

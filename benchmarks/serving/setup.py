@@ -45,7 +45,7 @@ FULL = Effort(
     starts=5,
     calls=1000,
     growth_predictions=10**7,
-    growth_seconds=200,
+    growth_seconds=180,
     growth_readings=15,
 )
 QUICK = Effort(

@@ -81,7 +81,7 @@ def test_the_quick_form_measures_every_part(tmp_path: Path) -> None:
         # The one package that only `make bench` installs.
         "`/predict_ctr` requests/s against the typical service",
         # It takes more bursts than the quick form has.
-        "memory, more over the later half of the load",
+        "growth of memory over the later half of the load",
     }
     assert len({row["part"] for row in rows}) == 9
     assert all(row["value"]["median"] > 0 for row in rows if row["value"] is not None)
