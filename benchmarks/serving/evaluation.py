@@ -11,8 +11,9 @@ from benchmarks.serving.results import Goal, Part, Row, Table
 from benchmarks.serving.rounds import Spread, interleaved
 from benchmarks.serving.setup import Setup
 from benchmarks.serving.subject import BATCH_ROWS, BODIES
+from service.prediction.model import Model
 
-_SIZES = (1, 4, 8, 16, 64, 256, BATCH_ROWS)
+_SIZES = (1, 4, 8, 16, 64, 128, 256, BATCH_ROWS)
 _OURS, _XGBOOST = "model of the bundle", "inplace_predict"
 _NANOSECONDS_PER_US = 1000
 
@@ -59,9 +60,14 @@ def measure(setup: Setup) -> Part:
         [Table("Microseconds per row, by the rows of a call", columns, lines)],
         [
             f"{setup.subject.nodes:,} nodes in the trees; rows of {BODIES} requests in rotation.",
-            f"Evaluated by {type(model).__name__}.",
+            _evaluator(model),
         ],
     )
+
+
+def _evaluator(model: Model) -> str:
+    reason = model.evaluator.fallback_reason
+    return f"A few rows are scored by: {model.evaluator.name}" + (f", {reason}." if reason else ".")
 
 
 def _times_us(
