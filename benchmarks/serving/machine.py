@@ -23,7 +23,6 @@ _PACKAGES = (
     "prometheus-client",
     "prometheus-fastapi-instrumentator",
 )
-_FEWEST_TO_DIVIDE = 2
 
 
 class ToolMissingError(Exception):
@@ -46,7 +45,7 @@ class Cores:
     def divided_for(cls, *, workers: int) -> Self:
         """Give a core to each of ``workers`` and another to the load, where there are so many."""
         ours = sorted(os.sched_getaffinity(0))
-        if len(ours) < max(workers + 1, _FEWEST_TO_DIVIDE):
+        if len(ours) < workers + 1 or shutil.which("taskset") is None:
             return cls(None, None)
         return cls(frozenset(ours[:workers]), frozenset(ours[workers : workers + 1]))
 

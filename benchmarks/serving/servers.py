@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from benchmarks.serving.machine import pinned
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
+_MAKE_UP_SECONDS = 0.3
 _KILOBYTES = 1024
 """In a megabyte."""
 
@@ -117,6 +118,23 @@ def running(
             process.send_signal(signal.SIGINT)
         for process in processes:
             _stopped(process)
+
+
+@contextmanager
+def paused(servers: Iterable[Server]) -> Iterator[None]:
+    """Let them do nothing at all meanwhile: even idle, one that monitors has work now and then.
+
+    What they have missed is made up for before this returns.
+    """
+    processes = [pid for server in servers for pid in _tree(server.pid)]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(_MAKE_UP_SECONDS)
 
 
 def _home(folder: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from benchmarks.serving.load import Load, Traffic, each, load
 from benchmarks.serving.results import Goal, Part, Row, Table
 from benchmarks.serving.rounds import Spread, interleaved
-from benchmarks.serving.servers import Command, Memory, Server, peer, running, service
+from benchmarks.serving.servers import Command, Memory, Server, paused, peer, running, service
 from benchmarks.serving.setup import PREDICT, Setup, check_answers
 
 OURS, HELLO, RAW, TYPICAL = "service", "hello", "raw", "typical"
@@ -26,8 +26,6 @@ class Throughput:
 
     loads: Mapping[str, Sequence[Load]]
     memory: Mapping[str, Memory]
-    idle_cpu: float
-    """Share of a core that the service takes while others are measured."""
 
     def ratio(self, figure: str, server: str) -> Spread | None:
         """Relate the service to another server, within rounds; None where that is not installed."""
@@ -63,9 +61,8 @@ class Throughput:
                 unit="MB",
             ),
         ]
-        remarks = [f"The service takes {self.idle_cpu:.1%} of a core while others are measured."]
-        if TYPICAL not in self.loads:
-            remarks.append(f"typical: not measured, {_INSTRUMENTATOR} is not installed.")
+        missing = TYPICAL not in self.loads
+        remarks = [f"typical: not measured, {_INSTRUMENTATOR} is not installed."] if missing else []
         return Part("One prediction per request", rows, [self._table()], remarks)
 
     def _table(self) -> Table:
@@ -103,24 +100,20 @@ def measure(setup: Setup) -> Throughput:
     commands: list[Command] = [service(OURS, setup.models)]
     commands += [peer(name, setup.models, ready_path=_PEERS[name]) for name in peers]
     traffic = dict.fromkeys((OURS, RAW, TYPICAL), setup.single) | {HELLO: Traffic("/")}
-    idle: list[float] = []
     cores = setup.cores
     with running(commands, setup.folder, cores=cores.servers) as servers:
         for name, server in servers.items():
             _warm_up(server, traffic[name], setup, predicts=name in {OURS, TYPICAL})
 
         def run(name: str) -> Load:
-            before = servers[OURS].cpu_seconds()
-            done = load(
-                servers[name], traffic[name], seconds=setup.effort.seconds, cores=cores.load
-            )
-            if name != OURS:
-                idle.append((servers[OURS].cpu_seconds() - before) / done.seconds)
-            return done
+            with paused(server for other, server in servers.items() if other != name):
+                return load(
+                    servers[name], traffic[name], seconds=setup.effort.seconds, cores=cores.load
+                )
 
         loads = interleaved({name: partial(run, name) for name in servers}, setup.effort.rounds)
         memory = {name: server.worker_memory() for name, server in servers.items()}
-    return Throughput(loads, memory, Spread.of(idle).median)
+    return Throughput(loads, memory)
 
 
 def _warm_up(server: Server, traffic: Traffic, setup: Setup, *, predicts: bool) -> None:
