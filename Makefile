@@ -30,11 +30,12 @@ test: $(INSTALLED) ## Install what the tests need and run all of them
 	@scripts/install_test_tools.sh
 	$(BIN)/pytest $(IN_PARALLEL)
 
-bench: $(BENCH_INSTALLED) ## Measure what monitoring costs and how good drift detection is (twenty minutes)
+bench: $(BENCH_INSTALLED) ## Measure speed beside other servers, cost of monitoring, quality of drift detection (half an hour)
+	@command -v wrk >/dev/null || scripts/install_test_tools.sh
+	$(BIN)/python -m benchmarks.serving
 	@ls models/*/CURRENT >/dev/null 2>&1 || $(BIN)/python scripts/train_models.py
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.monitoring_cost
-	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.feedback
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.drift

@@ -7,21 +7,17 @@ event is what to look at on a machine that does other things, too.
 
 import http.client
 import json
-import os
 import secrets
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.serving.servers import Server, running, service
 from service.prediction.prediction_id import PredictionId, origin_of, signing_key
 
 EVENTS, BATCH, CLIENTS = 200_000, 1000, 2
@@ -40,26 +36,17 @@ ROW = json.dumps(
 _JSON = {"Content-Type": "application/json"}
 
 
-class _Service(NamedTuple):
-    address: str
-    pid: int
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def main() -> None:
     """Measure and print."""
     bodies = _bodies()
-    with _running() as service:
-        alone = _latencies(service, threading.Event(), 5.0)
+    with _running() as server:
+        alone = _latencies(server, threading.Event(), 5.0)
         sent = threading.Event()
         beside: list[float] = []
-        watcher = threading.Thread(target=lambda: beside.extend(_latencies(service, sent, 600.0)))
-        cpu, began = service.cpu_seconds(), time.perf_counter()
+        watcher = threading.Thread(target=lambda: beside.extend(_latencies(server, sent, 600.0)))
+        cpu, began = server.cpu_seconds(), time.perf_counter()
         clients = [
-            threading.Thread(target=_send, args=(service.address, bodies[i::CLIENTS]))
+            threading.Thread(target=_send, args=(server.address, bodies[i::CLIENTS]))
             for i in range(CLIENTS)
         ]
         watcher.start()
@@ -67,10 +54,10 @@ def main() -> None:
             client.start()
         for client in clients:
             client.join()
-        seconds, cpu = time.perf_counter() - began, service.cpu_seconds() - cpu
+        seconds, cpu = time.perf_counter() - began, server.cpu_seconds() - cpu
         sent.set()
         watcher.join()
-        again = _latencies(service, threading.Event(), 5.0)
+        again = _latencies(server, threading.Event(), 5.0)
     print(f"{EVENTS:,} events in batches of {BATCH} over {CLIENTS} connections, one worker")
     print(f"{EVENTS / seconds:,.0f} events/s; {cpu / EVENTS * 1e6:.0f} us of processor per event")
     print("one prediction after the other meanwhile, ms: p50, p99")
@@ -103,19 +90,13 @@ def _bodies() -> list[bytes]:
 
 
 @contextmanager
-def _running() -> Iterator[_Service]:
-    with tempfile.TemporaryDirectory() as state:
-        command = [sys.executable, "scripts/run_api.py", "--port", "0", "--state-dir", state]
-        env = {**os.environ, "CTR_SIGNING_KEY": SECRET, "CTR_BRIDGE_ENABLED": "false"}
-        service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)  # noqa: S603
-        try:
-            if service.stdout is None:
-                raise RuntimeError("the service says nothing")
-            address = service.stdout.readline().split("//")[-1].strip()
-            yield _Service(address, service.pid)
-        finally:
-            service.send_signal(signal.SIGINT)
-            service.wait()
+def _running() -> Iterator[Server]:
+    command = service("feedback", Path("models"), environment={"CTR_SIGNING_KEY": SECRET})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running([command], Path(folder), cores=None) as servers,
+    ):
+        yield servers["feedback"]
 
 
 def _send(address: str, bodies: list[bytes]) -> None:
@@ -127,8 +108,8 @@ def _send(address: str, bodies: list[bytes]) -> None:
             raise RuntimeError(f"not all events were accepted: {answer}")
 
 
-def _latencies(service: _Service, stop: threading.Event, seconds: float) -> list[float]:
-    connection = http.client.HTTPConnection(service.address)
+def _latencies(server: Server, stop: threading.Event, seconds: float) -> list[float]:
+    connection = http.client.HTTPConnection(server.address)
     found = []
     deadline = time.perf_counter() + seconds
     while not stop.is_set() and time.perf_counter() < deadline:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the servers and tools that integration tests run, from Debian's packages.
+# Installs the servers and tools that integration tests and benchmarks run, from Debian's packages.
 # Without root it installs only what needs none: the tests that lack a tool are skipped and say so.
 set -eu
 "$(dirname "$0")/install_compose.sh"
@@ -7,6 +7,7 @@ packages=""
 command -v promtool >/dev/null || packages="$packages prometheus"
 command -v victoria-metrics >/dev/null || packages="$packages victoria-metrics"
 command -v amtool >/dev/null || packages="$packages prometheus-alertmanager"
+command -v wrk >/dev/null || packages="$packages wrk"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

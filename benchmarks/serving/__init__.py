@@ -1,0 +1,1 @@
+"""How fast the service is, beside others: what `make bench` runs first."""
