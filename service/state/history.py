@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select
 
+from service.monitoring.counters import Counters, Layout
 from service.monitoring.history import HISTORY_SECONDS, TICKS_KEPT_SECONDS, Tick
-from service.monitoring.snapshot import Series, Snapshot
+from service.monitoring.snapshot import Snapshot
 from service.state.database import Database, keep_layouts, own_layouts
-from service.state.encoding import decode_counters, decode_series, encode_values, layout_of
+from service.state.encoding import decode_counters, decode_series, encode_values, stored_layout
 from service.state.schema import epochs, layouts, snapshots
 from service.state.upsert import insert
 
@@ -30,7 +31,7 @@ class StoredHistory:
     def __init__(self, database: Database, scope: str) -> None:
         self._database = database
         self._scope = scope
-        self._series: dict[int, tuple[Series, ...]] = {}
+        self._layouts: dict[int, Layout] = {}
 
     def append(self, tick: float, snapshot: Snapshot) -> None:
         """Store a tick's counters; see the port."""
@@ -106,6 +107,8 @@ class StoredHistory:
             )
             if first is None:
                 return ()
+            if first.epoch == end.epoch:
+                return (self._snapshot(connection, first),)
             last_tick = (
                 select(func.max(snapshots.c.tick))
                 .where(snapshots.c.epoch_id == epochs.c.id)
@@ -258,21 +261,21 @@ class StoredHistory:
             return [Tick(row.tick, row.final, self._snapshot(connection, row)) for row in rows]
 
     def _snapshot(self, connection: Connection, row: _Row) -> Snapshot:
-        series = self._series_of(connection, row.layout_id)
-        counters = decode_counters(series, row.counters)
+        layout = self._layout(connection, row.layout_id)
+        counters = decode_counters(layout, row.counters)
         return Snapshot(at=row.at, epoch=row.epoch, counters=counters, gauges={})
 
-    def _series_of(self, connection: Connection, layout_id: int) -> tuple[Series, ...]:
-        series = self._series.get(layout_id)
-        if series is None:
+    def _layout(self, connection: Connection, layout_id: int) -> Layout:
+        layout = self._layouts.get(layout_id)
+        if layout is None:
             content = connection.execute(
                 select(layouts.c.content).where(layouts.c.id == layout_id)
             ).scalar_one()
-            series = decode_series(content)
-            if len(self._series) >= _LAYOUTS_REMEMBERED:
-                self._series = {}
-            self._series[layout_id] = series
-        return series
+            layout = Layout(decode_series(content))
+            if len(self._layouts) >= _LAYOUTS_REMEMBERED:
+                self._layouts = {}
+            self._layouts[layout_id] = layout
+        return layout
 
 
 def _newest(connection: Connection, epoch_id: int) -> _Row | None:
@@ -285,8 +288,8 @@ def _newest(connection: Connection, epoch_id: int) -> _Row | None:
 
 
 def _insert(connection: Connection, epoch_id: int, row: Tick) -> None:
-    counters = row.snapshot.counters
-    layout = layout_of(counters)
+    counters = Counters.of(row.snapshot.counters)
+    layout = counters.layout.once(stored_layout)
     keep_layouts(connection)
     wanted = select(layouts.c.id).where(layouts.c.digest == layout.digest)
     layout_id = connection.scalar(wanted)
