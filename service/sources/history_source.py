@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class HistorySource(StoredWindows):
         super().__init__(history)
         self._read = read
         self._layouts: tuple[Layout, ...] = ()
+        # One answer asks for the same windows again and again; they go when its reading does.
+        self._windows: WeakKeyDictionary[Snapshot, dict[float, Window]] = WeakKeyDictionary()
 
     def snapshot(self) -> Snapshot:
         """Read the counters now."""
@@ -34,7 +37,10 @@ class HistorySource(StoredWindows):
 
     def window(self, seconds: float, *, until: Snapshot) -> Window:
         """Give the window that ends with ``until``, from the history's nearest earlier row."""
-        return self._since(until.at - seconds, until)
+        windows = self._windows.setdefault(until, {})
+        if seconds not in windows:
+            windows[seconds] = self._since(until.at - seconds, until)
+        return windows[seconds]
 
     def _since(self, start: float, until: Snapshot) -> Window:
         rows = self.rows(start, until)

@@ -4,7 +4,18 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+)
 
 from service.monitoring.counters import Counters, Layout
 from service.monitoring.history import HISTORY_SECONDS, TICKS_KEPT_SECONDS, Tick
@@ -31,6 +42,14 @@ class StoredHistory:
     def __init__(self, database: Database, scope: str) -> None:
         self._database = database
         self._scope = scope
+        # Statements that every answer needs are put together once.
+        latest = self._rows().order_by(epochs.c.epoch.desc(), snapshots.c.tick.desc()).limit(1)
+        self._at_boundary = latest.where(snapshots.c.tick <= bindparam("tick"))
+        self._window_start = latest.where(
+            snapshots.c.tick <= bindparam("start"),
+            snapshots.c.at <= bindparam("start"),
+            epochs.c.epoch <= bindparam("epoch"),
+        )
         self._layouts: dict[int, Layout] = {}
 
     def append(self, tick: float, snapshot: Snapshot) -> None:
@@ -85,47 +104,19 @@ class StoredHistory:
 
     def at_boundary(self, tick: float) -> Snapshot | None:
         """Latest snapshot whose tick is not later; see the port."""
-        with self._database.reading() as connection:
-            row = self._latest(connection, snapshots.c.tick <= tick)
+
+        def found(connection: Connection) -> Snapshot | None:
+            row = connection.execute(self._at_boundary, {"tick": tick}).first()
             return None if row is None else self._snapshot(connection, row)
+
+        return self._database.remembered((StoredHistory, self._scope, tick), found)
 
     def window_rows(self, start: float, end: Snapshot) -> Sequence[Snapshot]:
         """Return what a window needs besides its end; see the port."""
-        start = min(start, end.at)
-        with self._database.reading() as connection:
-            first = self._latest(
-                connection,
-                snapshots.c.tick <= start,
-                snapshots.c.at <= start,
-                epochs.c.epoch <= end.epoch,
-            ) or self._first(
-                connection,
-                or_(
-                    epochs.c.epoch < end.epoch,
-                    and_(epochs.c.epoch == end.epoch, snapshots.c.at <= end.at),
-                ),
-            )
-            if first is None:
-                return ()
-            if first.epoch == end.epoch:
-                return (self._snapshot(connection, first),)
-            last_tick = (
-                select(func.max(snapshots.c.tick))
-                .where(snapshots.c.epoch_id == epochs.c.id)
-                .correlate(epochs)
-                .scalar_subquery()
-            )
-            ended = connection.execute(
-                self._rows()
-                .where(
-                    epochs.c.epoch >= first.epoch,
-                    epochs.c.epoch < end.epoch,
-                    snapshots.c.tick == last_tick,
-                )
-                .order_by(epochs.c.epoch)
-            ).all()
-            rows = [first, *(row for row in ended if _place(row) != _place(first))]
-            return [self._snapshot(connection, row) for row in rows]
+        return self._database.remembered(
+            (StoredHistory, self._scope, min(start, end.at), end.epoch, end.at),
+            lambda connection: self._window_rows(connection, min(start, end.at), end),
+        )
 
     def ticks(self, start: float, end: float) -> Iterator[Tick]:
         """Iterate over a range of ticks; see the port."""
@@ -150,6 +141,40 @@ class StoredHistory:
             own_layouts(connection)
             used = select(snapshots.c.tick).where(snapshots.c.layout_id == layouts.c.id).exists()
             connection.execute(delete(layouts).where(~used))
+
+    def _window_rows(
+        self, connection: Connection, start: float, end: Snapshot
+    ) -> Sequence[Snapshot]:
+        first = connection.execute(
+            self._window_start, {"start": start, "epoch": end.epoch}
+        ).first() or self._first(
+            connection,
+            or_(
+                epochs.c.epoch < end.epoch,
+                and_(epochs.c.epoch == end.epoch, snapshots.c.at <= end.at),
+            ),
+        )
+        if first is None:
+            return ()
+        if first.epoch == end.epoch:
+            return (self._snapshot(connection, first),)
+        last_tick = (
+            select(func.max(snapshots.c.tick))
+            .where(snapshots.c.epoch_id == epochs.c.id)
+            .correlate(epochs)
+            .scalar_subquery()
+        )
+        ended = connection.execute(
+            self._rows()
+            .where(
+                epochs.c.epoch >= first.epoch,
+                epochs.c.epoch < end.epoch,
+                snapshots.c.tick == last_tick,
+            )
+            .order_by(epochs.c.epoch)
+        ).all()
+        rows = [first, *(row for row in ended if _place(row) != _place(first))]
+        return [self._snapshot(connection, row) for row in rows]
 
     def _drop_before(self, connection: Connection, edge: float) -> None:
         """Drop what comes before the newest row at or before ``edge``.
