@@ -15,6 +15,9 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.monitoring.clicks import Click
 from service.monitoring.counters import Counters
+from service.monitoring.drift.report import Effects
+from service.monitoring.drift.sample import DriftSample
+from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.snapshot import Snapshot
 from service.prediction.prediction_id import origin_of
 from service.prediction.release import Release
@@ -74,6 +77,17 @@ class MonitoredService:
         )
         for tick in ticks.tolist():
             history.append(tick, _grown_to(newest, tick))
+        samples = self.state.drift_samples(self.settings.scope)
+        for model, bundle in self.release.bundles.items():
+            for tick in ticks[ticks % TICK_SECONDS == 0].tolist():
+                sample = DriftSample(
+                    at=tick,
+                    model_version=bundle.version,
+                    log_evidence=0.1,
+                    effects=Effects(mean_shift=0.01, variance_ratio=1.1, shape_distance=0.02),
+                    standing=(),
+                )
+                samples.append(int(tick), model, sample)
         rng = np.random.default_rng(1)
         for model, bundle in self.release.bundles.items():
             times = rng.uniform(now - 3 * DAY_SECONDS, now - 60, CLICKS)

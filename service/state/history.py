@@ -44,11 +44,18 @@ class StoredHistory:
         self._scope = scope
         # Statements that every answer needs are put together once.
         latest = self._rows().order_by(epochs.c.epoch.desc(), snapshots.c.tick.desc()).limit(1)
+        earliest = self._rows().order_by(epochs.c.epoch, snapshots.c.tick).limit(1)
         self._at_boundary = latest.where(snapshots.c.tick <= bindparam("tick"))
         self._window_start = latest.where(
             snapshots.c.tick <= bindparam("start"),
             snapshots.c.at <= bindparam("start"),
             epochs.c.epoch <= bindparam("epoch"),
+        )
+        self._history_start = earliest.where(
+            or_(
+                epochs.c.epoch < bindparam("epoch"),
+                and_(epochs.c.epoch == bindparam("epoch"), snapshots.c.at <= bindparam("at")),
+            )
         )
         self._layouts: dict[int, Layout] = {}
 
@@ -145,14 +152,9 @@ class StoredHistory:
     def _window_rows(
         self, connection: Connection, start: float, end: Snapshot
     ) -> Sequence[Snapshot]:
-        first = connection.execute(
-            self._window_start, {"start": start, "epoch": end.epoch}
-        ).first() or self._first(
-            connection,
-            or_(
-                epochs.c.epoch < end.epoch,
-                and_(epochs.c.epoch == end.epoch, snapshots.c.at <= end.at),
-            ),
+        first = (
+            connection.execute(self._window_start, {"start": start, "epoch": end.epoch}).first()
+            or connection.execute(self._history_start, {"epoch": end.epoch, "at": end.at}).first()
         )
         if first is None:
             return ()
