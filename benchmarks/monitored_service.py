@@ -28,12 +28,13 @@ from service.sources.active_baselines import ActiveBaselines
 from service.sources.local import snapshot_of
 from service.state.store import State, open_state
 from service.telemetry.folder import MetricsFolder
+from service.telemetry.recorder import Recorder
 from service.telemetry.registry import registry_of
 from service.ticker import TickJob
 
 WEEK_SECONDS, DAY_SECONDS, FINE_SECONDS = 7 * 86_400.0, 86_400.0, 2 * 3600.0
-MINUTE_SECONDS = 60
-BATCH = 1000
+MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
+BATCH, BULK = 1000, 10**6
 CLICKS = 2000
 
 
@@ -62,6 +63,31 @@ class MonitoredService:
             body = json.dumps({"requests": [_ad_request(rng) for _ in range(BATCH)]})
             await self._ask("POST", "/predict_ctr/batch", body.encode())
 
+    def add_worker_with(self, predictions: int) -> None:
+        """Count as many predictions as if another worker had made them."""
+        files = self.metrics.join()
+        recorder = Recorder(files)
+        rng = np.random.default_rng(0)
+        for bundle in self.release.bundles.values():
+            vocabularies = bundle.encoder.vocabularies
+            counted = recorder.model(
+                bundle.name,
+                version=bundle.version,
+                kind=bundle.model.kind,
+                vocabularies=vocabularies,
+            )
+            left = predictions // len(self.release.bundles)
+            while left > 0:
+                rows = min(left, BULK)
+                counted.started()
+                counted.succeeded(0.002)
+                counted.predicted(
+                    rng.beta(2, 80, rows), np.zeros((rows, len(vocabularies)), dtype=np.int64)
+                )
+                left -= rows
+        files.flush()
+        files.close()
+
     def remember_a_week(self) -> None:
         """Store a history that has grown evenly to what is counted now, and clicks on it."""
         now = time.time()
@@ -79,7 +105,7 @@ class MonitoredService:
             history.append(tick, _grown_to(newest, tick))
         samples = self.state.drift_samples(self.settings.scope)
         for model, bundle in self.release.bundles.items():
-            for tick in ticks[ticks % TICK_SECONDS == 0].tolist():
+            for tick in ticks[(ticks % TICK_SECONDS == 0) & (ticks > now - HOUR_SECONDS)].tolist():
                 sample = DriftSample(
                     at=tick,
                     model_version=bundle.version,
