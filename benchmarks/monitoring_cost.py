@@ -1,138 +1,124 @@
-"""What monitoring costs: a snapshot, an answer, and whether either grows with what was served.
+"""What monitoring costs: CPU of each answer and of the ticker, and whether they grow with traffic.
 
-Run from the repository's root: ``python -m benchmarks.monitoring_cost``. Absolute times are those
-of the machine; the ratios are what to look at.
+Run from the repository's root, with models trained: ``python -m benchmarks.monitoring_cost``. The
+answers go through the whole app, threads included; the history behind them is a week long. Absolute
+times are those of the machine; the ratios are what to look at.
 """
 
+import argparse
 import asyncio
-import statistics
+import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from service.monitoring.health import CheckStatus, HealthPolicy
-from service.monitoring.monitor import Monitor
-from service.prediction.features import OTHER, UNSEEN
-from service.sources.history_source import HistorySource
+from benchmarks.monitored_service import MonitoredService, monitored_service
 from service.sources.local import local_source
-from service.state.store import open_state
-from service.telemetry.folder import MetricsFolder
-from service.telemetry.recorder import ModelRecorder, Recorder
 from service.telemetry.registry import registry_of
-from service.telemetry.series import WorkerFiles
+from service.ticker import TickJob
 from service.worker_process import favour_event_loop
 
-MODELS, WORKERS = 5, 2
-REPEATS = 50
-FEW, MANY = 10**3, 10**8
-BULK = 10**6
+FEW, MANY = 10**4, 10**7
+REPEATS, ROUNDS = 10, 9
+TICKS, TICK_SECONDS = 48, 5
 MILLISECOND = 0.001
-VOCABULARIES: Mapping[str, tuple[str, ...]] = {
-    "user": ("(seen)", UNSEEN),
-    "ad": ("(seen)", UNSEEN),
-    "device": (*(f"device{i}" for i in range(20)), OTHER, UNSEEN),
-    "placement": (*(f"placement{i}" for i in range(20)), OTHER, UNSEEN),
-    "hour": tuple(map(str, range(24))),
-    "day_of_week": tuple(map(str, range(7))),
-}
-
-
-class _NothingDecided:
-    def load(self) -> Mapping[str, Mapping[str, CheckStatus]]:
-        return {}
-
-
-class _Worker(NamedTuple):
-    files: WorkerFiles
-    models: list[ModelRecorder]
-
-    def serve(self, predictions: int) -> None:
-        rng = np.random.default_rng(0)
-        for recorder in self.models:
-            left = predictions // (MODELS * WORKERS)
-            while left > 0:
-                rows = min(left, BULK)
-                indices = np.zeros((rows, len(VOCABULARIES)), dtype=np.int64)
-                recorder.started()
-                recorder.answered([0.002], rng.beta(2, 80, rows), indices)
-                left -= rows
-        self.files.flush()
+POLLED = (
+    "/monitoring/health",
+    "/monitoring/stats",
+    "/monitoring/stats?window=5m",
+    "/monitoring/drift/{model}",
+    "/monitoring/drift/{model}/history",
+    "/monitoring/quality/{model}",
+    "/monitoring/experiment",
+    "/monitoring/shadow",
+    "/monitoring/mlflow",
+    "/monitoring/baseline/{model}",
+    "/metrics",
+)
 
 
 def main() -> None:
     """Measure and print."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_state(f"sqlite:///{folder}/state.db") as state,
-    ):
-        metrics = MetricsFolder.begin(Path(folder) / "metrics", time.time())
-        workers = [_worker(metrics) for _ in range(WORKERS)]
-        history = state.history("benchmark")
-        source = local_source(registry_of(metrics), history)
-        monitor = Monitor(
-            source=source,
-            verdicts=_NothingDecided(),
-            policy=HealthPolicy(error_rate_percent=5, latency_ms=1000, min_requests=20),
-            health_window_seconds=300,
-        )
-        questions: dict[str, Callable[[], object]] = {
-            "snapshot": source.snapshot,
-            "stats, window=all": lambda: monitor.statistics(None),
-            "stats, window=5m": lambda: monitor.statistics(300),
-            "health": monitor.health,
-        }
-        _serve(workers, FEW)
-        now = source.snapshot()
-        history.append(now.at, now)
-        few = {name: _median_ms(question) for name, question in questions.items()}
-        again = {name: _median_ms(question) for name, question in questions.items()}
-        _serve(workers, MANY - FEW)
-        many = {name: _median_ms(question) for name, question in questions.items()}
-        print(f"{MODELS} models, {WORKERS} workers, median of {REPEATS} in ms")
-        print(f"{'':20}{FEW:>12,}{'again':>12}{MANY:>14,}  predictions served")
-        for name in questions:
-            print(f"{name:20}{few[name]:12.2f}{again[name]:12.2f}{many[name]:14.2f}")
-        favour_event_loop()
-        idle, busy, again_idle = asyncio.run(_lateness(source))
-        print("event loop, p99 lateness of a 1 ms timer in ms, snapshots taken without pause:")
-        print(f"idle {idle:.2f}   snapshots {busy:.2f}   idle again {again_idle:.2f}")
-        for worker in workers:
-            worker.files.close()
+    parser = argparse.ArgumentParser(description="Measure what monitoring costs.")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    models_dir = parser.parse_args().models_dir
+    with tempfile.TemporaryDirectory() as folder:
+        few_folder, many_folder = Path(folder) / "few", Path(folder) / "many"
+        for path in (few_folder, many_folder):
+            path.mkdir()
+        with (
+            monitored_service(few_folder, models_dir) as few,
+            monitored_service(many_folder, models_dir) as many,
+        ):
+            asyncio.run(_compare(few, many))
 
 
-def _worker(metrics: MetricsFolder) -> _Worker:
-    files = metrics.join()
-    recorder = Recorder(files)
-    models = [
-        recorder.model(
-            f"model{i}", version="1", kind="xgboost", evaluator="forest", vocabularies=VOCABULARIES
-        )
-        for i in range(MODELS)
-    ]
-    return _Worker(files, models)
+async def _compare(few: MonitoredService, many: MonitoredService) -> None:
+    for service, predictions in ((few, FEW), (many, MANY)):
+        await service.predict(FEW // 2)
+        service.add_worker_with(predictions - FEW // 2)
+        service.remember_a_week()
+    favour_event_loop()
+    print("ticker, CPU ms a second of all its ticks, the reading included")
+    jobs = [service.tick_job() for service in (few, many)]
+    print(f"{FEW:,} predictions {_ticker(jobs[0]):.2f}   {MANY:,} {_ticker(jobs[1]):.2f}\n")
+    print(f"CPU ms of an answer, least of {ROUNDS} rounds of {REPEATS}; new: after a commit")
+    print(f"{'':36}{FEW:>12,}{'again':>9}{MANY:>12,}{'new':>9}  predictions")
+    model = next(iter(few.release.bundles))
+    total = 0.0
+    for path in (polled.format(model=model) for polled in POLLED):
+        rounds = [
+            [await _milliseconds(service, path, commits=commits) for service, commits in order]
+            for order in [((few, False), (few, False), (many, False), (few, True))] * ROUNDS
+        ]
+        once, again, grown, new = np.min(rounds, axis=0)
+        total += once
+        print(f"{path:36}{once:12.2f}{again:9.2f}{grown:12.2f}{new:9.2f}", flush=True)
+    print(f"{'all of them':36}{total:12.2f}\n")
+    idle, busy, again_idle = await _lateness(few)
+    print("event loop, p99 lateness of a 1 ms timer in ms, snapshots taken without pause:")
+    print(f"idle {idle:.2f}   snapshots {busy:.2f}   idle again {again_idle:.2f}")
 
 
-def _serve(workers: list[_Worker], predictions: int) -> None:
-    for worker in workers:
-        worker.serve(predictions)
+async def _milliseconds(service: MonitoredService, path: str, *, commits: bool) -> float:
+    """CPU of one answer; where something ``commits``, nothing that was remembered helps."""
+    spent = 0.0
+    await service.get(path)
+    for number in range(REPEATS):
+        if commits:
+            service.state.values.save("benchmark", "commit", str(number).encode())
+        start = time.process_time()
+        await service.get(path)
+        spent += time.process_time() - start
+    return spent / REPEATS * 1000
 
 
-def _median_ms(question: Callable[[], object]) -> float:
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        question()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1000
+def _ticker(job: TickJob) -> float:
+    """CPU milliseconds of the ticks of a second, over whole minutes."""
+    boundaries = list(_boundaries())
+    for boundary in boundaries[: TICKS // 4]:
+        job(boundary)
+    start = time.process_time()
+    for boundary in boundaries[TICKS // 4 :]:
+        job(boundary)
+    seconds = (len(boundaries) - TICKS // 4) * TICK_SECONDS
+    return (time.process_time() - start) / seconds * 1000
 
 
-async def _lateness(source: HistorySource) -> tuple[float, float, float]:
+def _boundaries() -> Iterator[float]:
+    """Give the ticks after the remembered week, which ends some minutes ago."""
+    first = math.ceil((time.time() - 590) / 60) * 60
+    yield from (float(first + TICK_SECONDS * number) for number in range(TICKS))
+
+
+async def _lateness(service: MonitoredService) -> tuple[float, float, float]:
     """P99 lateness of a timer: at rest, while another thread takes snapshots, at rest again."""
-    idle = await _timer_p99(REPEATS * 20)
+    history = service.state.history(service.settings.scope)
+    source = local_source(registry_of(service.metrics), history)
+    idle = await _timer_p99()
     stopping = False
 
     def snapshots() -> None:
@@ -140,15 +126,15 @@ async def _lateness(source: HistorySource) -> tuple[float, float, float]:
             source.snapshot()
 
     thread = asyncio.create_task(asyncio.to_thread(snapshots))
-    busy = await _timer_p99(REPEATS * 20)
+    busy = await _timer_p99()
     stopping = True
     await thread
-    return idle, busy, await _timer_p99(REPEATS * 20)
+    return idle, busy, await _timer_p99()
 
 
-async def _timer_p99(ticks: int) -> float:
+async def _timer_p99() -> float:
     late = []
-    for _ in range(ticks):
+    for _ in range(1000):
         start = time.perf_counter()
         await asyncio.sleep(MILLISECOND)
         late.append(time.perf_counter() - start - MILLISECOND)

@@ -1,7 +1,6 @@
 """Bodies of the drift endpoint."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -143,7 +142,12 @@ class EffectsBody(BaseModel):
     @classmethod
     def of(cls, effects: Effects) -> Self:
         """Map the core's value."""
-        return cls.model_validate(asdict(effects))
+        return cls(
+            mean_shift=effects.mean_shift,
+            variance_ratio=effects.variance_ratio,
+            shape_distance=effects.shape_distance,
+            latency_shift=effects.latency_shift,
+        )
 
 
 class DriftReportBody(ScopeBody):

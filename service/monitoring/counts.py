@@ -1,7 +1,7 @@
 """The counters of one model, picked from a window and added up over its versions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from service.monitoring import catalogue
 from service.monitoring.catalogue import Outcome
+from service.monitoring.counters import Counters, Floats, Layout, Places, added_up
 from service.monitoring.histogram import HistogramCounts
 from service.monitoring.snapshot import Series
 
@@ -38,7 +39,7 @@ class ModelCounts:
     @staticmethod
     def none() -> "ModelCounts":
         """Give those of a model that has done nothing."""
-        return _Sums().counts()
+        return _Places.of(()).counts(np.zeros(0))
 
     @property
     def requests(self) -> float:
@@ -51,50 +52,94 @@ class ModelCounts:
         return self.errors / self.requests if self.requests else None
 
 
-class _Sums:
-    """Sums over versions, by what a series says besides its model and version."""
-
-    def __init__(self) -> None:
-        self._values: defaultdict[tuple[str, str], float] = defaultdict(float)
-
-    def add(self, name: str, detail: str, value: float) -> None:
-        self._values[name, detail] += value
-
-    def value(self, metric: catalogue.Metric, detail: str = "") -> float:
-        return self._values[metric.name, detail]
-
-    def histogram(self, metric: catalogue.Metric, squares: catalogue.Metric) -> HistogramCounts:
-        buckets = sorted(
-            (float(le), value)
-            for (name, le), value in self._values.items()
-            if name == f"{metric.name}_bucket"
-        )
-        return HistogramCounts(
-            bounds=np.array([bound for bound, _ in buckets]),
-            cumulative=np.array([count for _, count in buckets]),
-            total=self._values[f"{metric.name}_sum", ""],
-            total_of_squares=self.value(squares),
-        )
-
-    def counts(self) -> ModelCounts:
-        return ModelCounts(
-            successes=self.value(catalogue.REQUESTS, Outcome.SUCCESS),
-            errors=self.value(catalogue.REQUESTS, Outcome.ERROR),
-            durations=self.histogram(
-                catalogue.REQUEST_DURATION, catalogue.REQUEST_DURATION_SQUARED
-            ),
-            predictions=self.histogram(catalogue.PREDICTION, catalogue.PREDICTION_SQUARED),
-            negative_log_complement=self.value(catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT),
-        )
-
-
+_DURATION, _PREDICTION = catalogue.REQUEST_DURATION.name, catalogue.PREDICTION.name
+_SUMMED = (
+    (catalogue.REQUESTS.name, Outcome.SUCCESS),
+    (catalogue.REQUESTS.name, Outcome.ERROR),
+    (f"{_DURATION}_sum", ""),
+    (catalogue.REQUEST_DURATION_SQUARED.name, ""),
+    (f"{_PREDICTION}_sum", ""),
+    (catalogue.PREDICTION_SQUARED.name, ""),
+    (catalogue.PREDICTION_NEGATIVE_LOG_COMPLEMENT.name, ""),
+)
+"""Name, and what the series says besides its model and version."""
 _DETAIL_LABELS = {"outcome", "error_type", "le"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Places:
+    """Where the series of one model are, and which of them are one number over its versions."""
+
+    places: Places
+    slots: Places
+    """For each of them the number that it is a part of: those of ``_SUMMED``, then buckets of
+    durations, then of predictions."""
+    duration_bounds: Floats
+    prediction_bounds: Floats
+
+    @classmethod
+    def of(cls, details: Iterable[tuple[int, str, str]]) -> Self:
+        """Sort series, given as place, name, and what they say besides model and version."""
+        found = defaultdict(list)
+        for place, name, detail in details:
+            found[name, detail].append(place)
+        bounds = {
+            metric: sorted((float(le), le) for name, le in found if name == f"{metric}_bucket")
+            for metric in (_DURATION, _PREDICTION)
+        }
+        buckets = [(f"{metric}_bucket", le) for metric in bounds for _, le in bounds[metric]]
+        pairs = [
+            (place, slot)
+            for slot, key in enumerate((*_SUMMED, *buckets))
+            for place in found.get(key, ())
+        ]
+        places, slots = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+        duration_bounds, prediction_bounds = (
+            np.array([bound for bound, _ in bounds[metric]]) for metric in (_DURATION, _PREDICTION)
+        )
+        return cls(
+            places=places,
+            slots=slots,
+            duration_bounds=duration_bounds,
+            prediction_bounds=prediction_bounds,
+        )
+
+    def counts(self, values: Floats) -> ModelCounts:
+        """Add up the values of a layout."""
+        durations, predictions = len(self.duration_bounds), len(self.prediction_bounds)
+        count = len(_SUMMED) + durations + predictions
+        sums = added_up(values[self.places], self.slots, count)
+        scalars, buckets = sums[: len(_SUMMED)].tolist(), sums[len(_SUMMED) :]
+        successes, errors, seconds, seconds_squared, scores, scores_squared, complement = scalars
+        return ModelCounts(
+            successes=successes,
+            errors=errors,
+            durations=HistogramCounts(
+                bounds=self.duration_bounds,
+                cumulative=buckets[:durations],
+                total=seconds,
+                total_of_squares=seconds_squared,
+            ),
+            predictions=HistogramCounts(
+                bounds=self.prediction_bounds,
+                cumulative=buckets[durations:],
+                total=scores,
+                total_of_squares=scores_squared,
+            ),
+            negative_log_complement=complement,
+        )
 
 
 def counts_by_model(increases: Mapping[Series, float]) -> Mapping[str, ModelCounts]:
     """Sort the growth of counters by model."""
-    sums: defaultdict[str, _Sums] = defaultdict(_Sums)
-    for (name, labels), value in increases.items():
+    counters = Counters.of(increases)
+    places = counters.layout.once(_places_by_model)
+    return {model: of_model.counts(counters.array) for model, of_model in places.items()}
+
+
+def _places_by_model(series: Sequence[Series]) -> Mapping[str, _Places]:
+    details: defaultdict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    for place, (name, labels) in enumerate(series):
         model = detail = ""
         for label, text in labels:
             if label == "model":
@@ -102,8 +147,8 @@ def counts_by_model(increases: Mapping[Series, float]) -> Mapping[str, ModelCoun
             elif label in _DETAIL_LABELS:
                 detail = text
         if model:
-            sums[model].add(name, detail, value)
-    return {model: its_sums.counts() for model, its_sums in sorted(sums.items())}
+            details[model].append((place, name, detail))
+    return {model: _Places.of(of_model) for model, of_model in sorted(details.items())}
 
 
 def counts_of_version(
@@ -117,21 +162,46 @@ def of_version(
     increases: Mapping[Series, float], model: str, version: str
 ) -> Mapping[Series, float]:
     """Keep the series of one version of a model."""
+    counters = Counters.of(increases)
+    part = counters.layout.once(_parts_by_version).get(ModelVersion(model, version))
+    return {} if part is None else counters.part(*part)
+
+
+def _parts_by_version(series: Sequence[Series]) -> Mapping[ModelVersion, tuple[Layout, Places]]:
+    places: defaultdict[ModelVersion, list[int]] = defaultdict(list)
+    for place, its in enumerate(series):
+        version = version_of(its)
+        if version is not None:
+            places[version].append(place)
     return {
-        series: value
-        for series, value in increases.items()
-        if ("model", model) in series.labels and ("version", version) in series.labels
+        version: (Layout(series[place] for place in found), np.array(found, dtype=np.intp))
+        for version, found in places.items()
     }
+
+
+def version_of(series: Series) -> ModelVersion | None:
+    """Read whose series it is; None where it is of no model version."""
+    labels = dict(series.labels)
+    if "model" in labels and "version" in labels:
+        return ModelVersion(labels["model"], labels["version"])
+    return None
 
 
 def feature_counts(increases: Mapping[Series, float]) -> Mapping[tuple[str, str], float]:
     """Predictions by feature and value, of the series of one version of a model."""
-    return {
-        (labels["feature"], labels["value"]): value
-        for series, value in increases.items()
-        if series.name == catalogue.FEATURE_VALUES.name
-        for labels in (dict(series.labels),)
+    counters = Counters.of(increases)
+    keys, places = counters.layout.once(_feature_places)
+    return dict(zip(keys, counters.array[places].tolist(), strict=True))
+
+
+def _feature_places(series: Sequence[Series]) -> tuple[Sequence[tuple[str, str]], Places]:
+    keys = {
+        (labels["feature"], labels["value"]): place
+        for place, its in enumerate(series)
+        if its.name == catalogue.FEATURE_VALUES.name
+        for labels in (dict(its.labels),)
     }
+    return tuple(keys), np.array(list(keys.values()), dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

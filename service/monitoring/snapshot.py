@@ -14,7 +14,7 @@ class Series(NamedTuple):
     """Sorted by label name. The buckets of histograms are cumulative, as exposed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class Snapshot:
     """What the registry held at one instant."""
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
+import numpy as np
+
+from service.monitoring.counters import NO_SERIES, Counters, Layout
 from service.monitoring.snapshot import Series, Snapshot
 
 
@@ -39,18 +43,18 @@ def window_over(snapshots: Sequence[Snapshot]) -> Window:
     """
     if not snapshots:
         raise ValueError("a window needs at least one snapshot")
-    increases: dict[Series, float] = {}
-    for before, after in pairwise(snapshots):
-        same_epoch = before.epoch == after.epoch
-        for series, value in after.counters.items():
-            earlier = before.counters.get(series, 0.0) if same_epoch else 0.0
-            # A counter falls within its epoch only while a metrics file is unreadable.
-            growth = max(value - earlier, 0.0)
-            increases[series] = increases.get(series, 0.0) + growth
+    counters = [Counters.of(snapshot.counters) for snapshot in snapshots]
+    layout = reduce(Layout.joined, (its.layout for its in counters[1:]), NO_SERIES)
+    growth = np.zeros(len(layout))
+    for i, (before, after) in enumerate(pairwise(snapshots)):
+        value = counters[i + 1]
+        earlier = counters[i].in_order_of(value.layout) if before.epoch == after.epoch else 0.0
+        # A counter falls within its epoch only while a metrics file is unreadable.
+        growth[layout.places_of(value.layout)] += np.maximum(value.array - earlier, 0.0)
     return Window(
         start=snapshots[0].at,
         end=snapshots[-1].at,
-        increases=increases,
+        increases=Counters(layout, growth),
         instances=snapshots[-1].instances,
     )
 

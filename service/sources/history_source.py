@@ -1,17 +1,23 @@
 """Windows that end with a reading of now and begin in the stored history."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from service.monitoring.counters import Counters, Layout
 from service.monitoring.drift.ticks import TICK_SECONDS
 from service.monitoring.history import TICKS_KEPT_SECONDS, History
-from service.monitoring.snapshot import Snapshot
+from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.window import Window, since_counters_began, window_over
 from service.sources.recorded_ticks import windows_between
 from service.sources.stored_windows import StoredWindows
 
 _SECONDS_PER_HOUR = 3600
 _SECONDS_PER_MINUTE = 60
+_LAYOUTS_REMEMBERED = 4
 
 
 class HistorySource(StoredWindows):
@@ -20,18 +26,37 @@ class HistorySource(StoredWindows):
     def __init__(self, read: Callable[[], Snapshot], history: History) -> None:
         super().__init__(history)
         self._read = read
+        self._layouts: tuple[Layout, ...] = ()
+        # One answer asks for the same windows again and again; they go when its reading does.
+        self._windows: WeakKeyDictionary[Snapshot, dict[float, Window]] = WeakKeyDictionary()
 
     def snapshot(self) -> Snapshot:
         """Read the counters now."""
-        return self._read()
+        reading = self._read()
+        return replace(reading, counters=self._laid_out(reading.counters))
 
     def window(self, seconds: float, *, until: Snapshot) -> Window:
         """Give the window that ends with ``until``, from the history's nearest earlier row."""
-        return self._since(until.at - seconds, until)
+        windows = self._windows.setdefault(until, {})
+        if seconds not in windows:
+            windows[seconds] = self._since(until.at - seconds, until)
+        return windows[seconds]
 
     def _since(self, start: float, until: Snapshot) -> Window:
         rows = self.rows(start, until)
         return window_over(rows) if len(rows) > 1 else since_counters_began(until)
+
+    def _laid_out(self, counters: Mapping[Series, float]) -> Counters:
+        """Let readings of the same series share a layout, so that what it implies is kept."""
+        if isinstance(counters, Counters):
+            return counters
+        series = tuple(counters)
+        layout = next((known for known in self._layouts if known.series == series), None)
+        if layout is None:
+            layout = Layout(series)
+            # Of the last releases; several threads may find the same layout, and one is kept.
+            self._layouts = (layout, *self._layouts[: _LAYOUTS_REMEMBERED - 1])
+        return Counters(layout, np.fromiter(counters.values(), np.float64, len(series)))
 
     def hourly_windows(self, seconds: float) -> Sequence[Window]:
         """Cut the last ``seconds`` into adjacent windows at the full hours of the clock."""

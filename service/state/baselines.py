@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from service.monitoring.baseline import Baseline
 from service.state.database import Database
@@ -47,17 +47,14 @@ class Baselines:
 
     def active(self, model_name: str, model_version: str) -> BaselineRevision | None:
         """Return the newest baseline that was set for this version of the model."""
-        with self._database.reading() as connection:
+
+        def newest(connection: Connection) -> BaselineRevision | None:
             row = connection.execute(
-                select(baselines.c.revision, baselines.c.content)
-                .where(
-                    baselines.c.model_name == model_name,
-                    baselines.c.model_version == model_version,
-                )
-                .order_by(baselines.c.revision.desc())
-                .limit(1)
+                _ACTIVE, {"model_name": model_name, "model_version": model_version}
             ).first()
-        return None if row is None else _decoded(row)
+            return None if row is None else _decoded(row)
+
+        return self._database.remembered((Baselines, model_name, model_version), newest)
 
     def revisions(self, model_name: str) -> Sequence[BaselineRevision]:
         """List all that were set for any version of the model, oldest first."""
@@ -68,6 +65,17 @@ class Baselines:
                 .order_by(baselines.c.revision)
             ).all()
         return [_decoded(row) for row in rows]
+
+
+_ACTIVE = (
+    select(baselines.c.revision, baselines.c.content)
+    .where(
+        baselines.c.model_name == bindparam("model_name"),
+        baselines.c.model_version == bindparam("model_version"),
+    )
+    .order_by(baselines.c.revision.desc())
+    .limit(1)
+)
 
 
 def _decoded(row: Row[*tuple[Any, ...]]) -> BaselineRevision:

@@ -61,14 +61,16 @@ class Clicks:
             end: The minute after the last.
             origin: Which instance predicted; None for all of them.
         """
-        columns = click_cohorts.c
-        with self._database.reading() as connection:
+
+        def added(connection: Connection) -> ClickSums:
             rows = connection.execute(
-                select(columns.bucket, *_sums_of_cohorts())
+                select(click_cohorts.c.bucket, *_sums_of_cohorts())
                 .where(*_cohorts(model, start, end, origin))
-                .group_by(columns.bucket)
+                .group_by(click_cohorts.c.bucket)
             ).mappings()
             return _click_sums(rows.all())
+
+        return self._database.remembered((Clicks, model, start, end, origin), added)
 
     def sums_by_minute(
         self, model: ModelVersion, start: float, end: float, *, origin: int | None

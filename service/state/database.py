@@ -2,10 +2,10 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import (
@@ -19,12 +19,15 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.state.errors import StateError, StateUnavailableError
+from service.state.memory import Memory
 from service.state.schema import is_current, migrate
 
 _SCHEMA_LOCK = 0x637472_01
 _LAYOUT_LOCK = 0x637472_02
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 _RETRY_SECONDS = 0.02
+
+_T = TypeVar("_T")
 
 
 class Database:
@@ -45,6 +48,9 @@ class Database:
             **({} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"})
         )
         self._writer = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._memory = Memory(
+            Path(url.database) if engine.dialect.name == "sqlite" and url.database else None
+        )
 
     @classmethod
     def open(cls, url: str | Path, timeout_seconds: float) -> Self:
@@ -70,7 +76,22 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._memory.close()
         self._writer.dispose()
+
+    def remembered(self, key: Hashable, read: Callable[[Connection], _T]) -> _T:
+        """Give what ``read`` makes of the database; not asked again until somebody commits.
+
+        Args:
+            key: Equal only for what reads the same.
+            read: Its answer is shared by all who ask, so nobody may change it.
+        """
+
+        def ask() -> _T:
+            with self.reading() as connection:
+                return read(connection)
+
+        return self._memory.recall(key, ask)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

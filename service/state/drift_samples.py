@@ -1,8 +1,9 @@
 """What drift detection said over time, kept as long as the history of the counters."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from service.monitoring.drift.sample import DriftSample
 from service.monitoring.history import HISTORY_SECONDS, TICKS_KEPT_SECONDS
@@ -12,6 +13,8 @@ from service.state.schema import drift_samples
 from service.state.upsert import insert
 
 _MINUTE_SECONDS = 60
+_SAMPLES_REMEMBERED = 1024
+"""More than the last hour of two models."""
 
 
 class StoredDriftSamples:
@@ -24,6 +27,8 @@ class StoredDriftSamples:
     def __init__(self, database: Database, scope: str) -> None:
         self._database = database
         self._scope = scope
+        # The first word stands, so the same text is asked for again and again.
+        self._parsed = lru_cache(maxsize=_SAMPLES_REMEMBERED)(DriftSample.from_json)
 
     def append(self, tick: int, model_name: str, sample: DriftSample) -> None:
         """Store what was said at the boundary ``tick``, in Unix seconds; the first word stands."""
@@ -40,16 +45,11 @@ class StoredDriftSamples:
         """List what was said at ticks from ``start`` to ``end``, both included, oldest first."""
         with self._database.reading() as connection:
             found = connection.scalars(
-                select(drift_samples.c.content)
-                .where(
-                    drift_samples.c.scope == self._scope,
-                    drift_samples.c.model_name == model_name,
-                    drift_samples.c.tick.between(start, end),
-                )
-                .order_by(drift_samples.c.tick)
+                _BETWEEN,
+                {"scope": self._scope, "model": model_name, "start": start, "end": end},
             ).all()
         try:
-            return [DriftSample.from_json(content) for content in found]
+            return [self._parsed(content) for content in found]
         except ValueError as error:
             raise StateError(f"a stored sample cannot be read: {error}") from error
 
@@ -73,3 +73,14 @@ class StoredDriftSamples:
             connection.execute(
                 delete(drift_samples).where(own, drift_samples.c.tick < now - history_seconds)
             )
+
+
+_BETWEEN = (
+    select(drift_samples.c.content)
+    .where(
+        drift_samples.c.scope == bindparam("scope"),
+        drift_samples.c.model_name == bindparam("model"),
+        drift_samples.c.tick.between(bindparam("start"), bindparam("end")),
+    )
+    .order_by(drift_samples.c.tick)
+)

@@ -3,38 +3,43 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from service.monitoring.counters import Counters, Layout, Places
 from service.monitoring.snapshot import Series
 
 _VALUE = np.dtype("<f8")
 _BITS = np.dtype("<u8")
 
 
-class Layout(NamedTuple):
+class StoredLayout(NamedTuple):
     """The series of a snapshot, in the order in which their values are stored."""
 
-    series: tuple[Series, ...]
+    order: Places
+    """Where each of them is in the snapshot."""
     digest: bytes
     content: bytes
 
 
-def layout_of(counters: Mapping[Series, float]) -> Layout:
-    """Return the layout of these counters; equal for every order of the same series."""
-    return _layout(tuple(counters))
+def stored_layout(series: Sequence[Series]) -> StoredLayout:
+    """Sort the series; digest and content are equal for every order of the same series."""
+    order = sorted(range(len(series)), key=series.__getitem__)
+    text = json.dumps([series[place] for place in order], separators=(",", ":")).encode()
+    return StoredLayout(
+        np.array(order, dtype=np.intp), hashlib.sha256(text).digest(), zlib.compress(text)
+    )
 
 
-def encode_values(counters: Mapping[Series, float], layout: Layout) -> bytes:
+def encode_values(counters: Counters, layout: StoredLayout) -> bytes:
     """Pack the values, bit for bit, in the layout's order.
 
     Neighbours (the buckets of a histogram) are alike, so the differences of their bit patterns,
     first bytes first, pack a third smaller than the values; unlike those of floats they are exact.
     """
-    values = np.array([counters[series] for series in layout.series], dtype=_VALUE)
+    values = counters.array[layout.order].astype(_VALUE, copy=False)
     differences = np.diff(values.view(_BITS), prepend=_BITS.type(0))
     return zlib.compress(differences.view(np.uint8).reshape(-1, _BITS.itemsize).T.tobytes())
 
@@ -47,16 +52,14 @@ def decode_series(content: bytes) -> tuple[Series, ...]:
     )
 
 
-def decode_counters(series: tuple[Series, ...], content: bytes) -> dict[Series, float]:
-    """Unpack values that were stored in the order of ``series``."""
+def decode_counters(layout: Layout, content: bytes) -> Counters:
+    """Unpack values that were stored in the order of ``layout``.
+
+    Raises:
+        ValueError: There are more values than series, or fewer.
+    """
     planes = np.frombuffer(zlib.decompress(content), dtype=np.uint8).reshape(_BITS.itemsize, -1)
+    if planes.shape[1] != len(layout):
+        raise ValueError(f"{planes.shape[1]} values are stored for {len(layout)} series")
     differences = np.ascontiguousarray(planes.T).view(_BITS).reshape(-1)
-    values = np.cumsum(differences, dtype=_BITS).view(_VALUE)
-    return dict(zip(series, values.tolist(), strict=True))
-
-
-@lru_cache(maxsize=16)
-def _layout(series: tuple[Series, ...]) -> Layout:
-    ordered = tuple(sorted(series))
-    text = json.dumps(ordered, separators=(",", ":")).encode()
-    return Layout(ordered, hashlib.sha256(text).digest(), zlib.compress(text))
+    return Counters(layout, np.cumsum(differences, dtype=_BITS).view(_VALUE))

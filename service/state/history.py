@@ -4,12 +4,24 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+)
 
+from service.monitoring.counters import Counters, Layout
 from service.monitoring.history import HISTORY_SECONDS, TICKS_KEPT_SECONDS, Tick
-from service.monitoring.snapshot import Series, Snapshot
+from service.monitoring.snapshot import Snapshot
 from service.state.database import Database, keep_layouts, own_layouts
-from service.state.encoding import decode_counters, decode_series, encode_values, layout_of
+from service.state.encoding import decode_counters, decode_series, encode_values, stored_layout
 from service.state.schema import epochs, layouts, snapshots
 from service.state.upsert import insert
 
@@ -30,7 +42,22 @@ class StoredHistory:
     def __init__(self, database: Database, scope: str) -> None:
         self._database = database
         self._scope = scope
-        self._series: dict[int, tuple[Series, ...]] = {}
+        # Statements that every answer needs are put together once.
+        latest = self._rows().order_by(epochs.c.epoch.desc(), snapshots.c.tick.desc()).limit(1)
+        earliest = self._rows().order_by(epochs.c.epoch, snapshots.c.tick).limit(1)
+        self._at_boundary = latest.where(snapshots.c.tick <= bindparam("tick"))
+        self._window_start = latest.where(
+            snapshots.c.tick <= bindparam("start"),
+            snapshots.c.at <= bindparam("start"),
+            epochs.c.epoch <= bindparam("epoch"),
+        )
+        self._history_start = earliest.where(
+            or_(
+                epochs.c.epoch < bindparam("epoch"),
+                and_(epochs.c.epoch == bindparam("epoch"), snapshots.c.at <= bindparam("at")),
+            )
+        )
+        self._layouts: dict[int, Layout] = {}
 
     def append(self, tick: float, snapshot: Snapshot) -> None:
         """Store a tick's counters; see the port."""
@@ -84,45 +111,19 @@ class StoredHistory:
 
     def at_boundary(self, tick: float) -> Snapshot | None:
         """Latest snapshot whose tick is not later; see the port."""
-        with self._database.reading() as connection:
-            row = self._latest(connection, snapshots.c.tick <= tick)
+
+        def found(connection: Connection) -> Snapshot | None:
+            row = connection.execute(self._at_boundary, {"tick": tick}).first()
             return None if row is None else self._snapshot(connection, row)
+
+        return self._database.remembered((StoredHistory, self._scope, tick), found)
 
     def window_rows(self, start: float, end: Snapshot) -> Sequence[Snapshot]:
         """Return what a window needs besides its end; see the port."""
-        start = min(start, end.at)
-        with self._database.reading() as connection:
-            first = self._latest(
-                connection,
-                snapshots.c.tick <= start,
-                snapshots.c.at <= start,
-                epochs.c.epoch <= end.epoch,
-            ) or self._first(
-                connection,
-                or_(
-                    epochs.c.epoch < end.epoch,
-                    and_(epochs.c.epoch == end.epoch, snapshots.c.at <= end.at),
-                ),
-            )
-            if first is None:
-                return ()
-            last_tick = (
-                select(func.max(snapshots.c.tick))
-                .where(snapshots.c.epoch_id == epochs.c.id)
-                .correlate(epochs)
-                .scalar_subquery()
-            )
-            ended = connection.execute(
-                self._rows()
-                .where(
-                    epochs.c.epoch >= first.epoch,
-                    epochs.c.epoch < end.epoch,
-                    snapshots.c.tick == last_tick,
-                )
-                .order_by(epochs.c.epoch)
-            ).all()
-            rows = [first, *(row for row in ended if _place(row) != _place(first))]
-            return [self._snapshot(connection, row) for row in rows]
+        return self._database.remembered(
+            (StoredHistory, self._scope, min(start, end.at), end.epoch, end.at),
+            lambda connection: self._window_rows(connection, min(start, end.at), end),
+        )
 
     def ticks(self, start: float, end: float) -> Iterator[Tick]:
         """Iterate over a range of ticks; see the port."""
@@ -147,6 +148,35 @@ class StoredHistory:
             own_layouts(connection)
             used = select(snapshots.c.tick).where(snapshots.c.layout_id == layouts.c.id).exists()
             connection.execute(delete(layouts).where(~used))
+
+    def _window_rows(
+        self, connection: Connection, start: float, end: Snapshot
+    ) -> Sequence[Snapshot]:
+        first = (
+            connection.execute(self._window_start, {"start": start, "epoch": end.epoch}).first()
+            or connection.execute(self._history_start, {"epoch": end.epoch, "at": end.at}).first()
+        )
+        if first is None:
+            return ()
+        if first.epoch == end.epoch:
+            return (self._snapshot(connection, first),)
+        last_tick = (
+            select(func.max(snapshots.c.tick))
+            .where(snapshots.c.epoch_id == epochs.c.id)
+            .correlate(epochs)
+            .scalar_subquery()
+        )
+        ended = connection.execute(
+            self._rows()
+            .where(
+                epochs.c.epoch >= first.epoch,
+                epochs.c.epoch < end.epoch,
+                snapshots.c.tick == last_tick,
+            )
+            .order_by(epochs.c.epoch)
+        ).all()
+        rows = [first, *(row for row in ended if _place(row) != _place(first))]
+        return [self._snapshot(connection, row) for row in rows]
 
     def _drop_before(self, connection: Connection, edge: float) -> None:
         """Drop what comes before the newest row at or before ``edge``.
@@ -258,21 +288,21 @@ class StoredHistory:
             return [Tick(row.tick, row.final, self._snapshot(connection, row)) for row in rows]
 
     def _snapshot(self, connection: Connection, row: _Row) -> Snapshot:
-        series = self._series_of(connection, row.layout_id)
-        counters = decode_counters(series, row.counters)
+        layout = self._layout(connection, row.layout_id)
+        counters = decode_counters(layout, row.counters)
         return Snapshot(at=row.at, epoch=row.epoch, counters=counters, gauges={})
 
-    def _series_of(self, connection: Connection, layout_id: int) -> tuple[Series, ...]:
-        series = self._series.get(layout_id)
-        if series is None:
+    def _layout(self, connection: Connection, layout_id: int) -> Layout:
+        layout = self._layouts.get(layout_id)
+        if layout is None:
             content = connection.execute(
                 select(layouts.c.content).where(layouts.c.id == layout_id)
             ).scalar_one()
-            series = decode_series(content)
-            if len(self._series) >= _LAYOUTS_REMEMBERED:
-                self._series = {}
-            self._series[layout_id] = series
-        return series
+            layout = Layout(decode_series(content))
+            if len(self._layouts) >= _LAYOUTS_REMEMBERED:
+                self._layouts = {}
+            self._layouts[layout_id] = layout
+        return layout
 
 
 def _newest(connection: Connection, epoch_id: int) -> _Row | None:
@@ -285,8 +315,8 @@ def _newest(connection: Connection, epoch_id: int) -> _Row | None:
 
 
 def _insert(connection: Connection, epoch_id: int, row: Tick) -> None:
-    counters = row.snapshot.counters
-    layout = layout_of(counters)
+    counters = Counters.of(row.snapshot.counters)
+    layout = counters.layout.once(stored_layout)
     keep_layouts(connection)
     wanted = select(layouts.c.id).where(layouts.c.digest == layout.digest)
     layout_id = connection.scalar(wanted)

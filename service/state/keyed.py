@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select
 
 from service.state.database import Database
 from service.state.schema import keyed_values
@@ -24,25 +24,25 @@ class KeyedValues:
 
     def load(self, scope: str, key: str) -> bytes | None:
         """Return the value that was saved last."""
-        with self._database.reading() as connection:
-            content: bytes | None = connection.scalar(
-                select(keyed_values.c.content).where(
-                    keyed_values.c.scope == scope, keyed_values.c.key == key
-                )
-            )
-            return content
+        return self._database.remembered(
+            (KeyedValues, scope, key), lambda connection: _content(connection, scope, key)
+        )
 
     def read(self, scope: str, key: str, parse: Callable[[str], _T]) -> _T | None:
-        """Return what ``parse`` makes of the value.
+        """Return what ``parse`` makes of the value, the same object until it is saved again.
 
         None where there is none, and where ``parse`` raises ValueError: then another release wrote
         it, and to begin afresh is better than to stand still.
         """
-        content = self.load(scope, key)
-        try:
-            return None if content is None else parse(content.decode())
-        except ValueError:
-            return None
+
+        def parsed(connection: Connection) -> _T | None:
+            content = _content(connection, scope, key)
+            try:
+                return None if content is None else parse(content.decode())
+            except ValueError:
+                return None
+
+        return self._database.remembered((KeyedValues, scope, key, parse), parsed)
 
     def save(self, scope: str, key: str, content: bytes) -> None:
         """Replace the value; durable when it returns."""
@@ -54,3 +54,13 @@ class KeyedValues:
                     set_={"content": wanted.excluded.content},
                 )
             )
+
+
+_VALUE = select(keyed_values.c.content).where(
+    keyed_values.c.scope == bindparam("scope"), keyed_values.c.key == bindparam("key")
+)
+
+
+def _content(connection: Connection, scope: str, key: str) -> bytes | None:
+    content: bytes | None = connection.scalar(_VALUE, {"scope": scope, "key": key})
+    return content

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from state_processes import query
 from stored_readings import EVER, SCOPE, SERVED, reading, served, ticks_of
 
+from service.monitoring.counters import Counters, Layout
 from service.monitoring.history import History, Tick
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.window import window_over
-from service.state.encoding import decode_counters, decode_series, encode_values, layout_of
+from service.state.encoding import decode_counters, decode_series, encode_values, stored_layout
 from service.state.store import State
 
 
@@ -46,13 +47,13 @@ def test_counters_come_back_bit_for_bit_and_gauges_do_not(history: History, stat
 @given(st.dictionaries(st.text(max_size=3), st.floats(width=64), max_size=30))
 def test_encoding_loses_no_bit(values: dict[str, float]) -> None:
     counters = {Series("ctr_total", (("value", name),)): v for name, v in values.items()}
-    layout = layout_of(counters)
+    layout = stored_layout(tuple(counters))
 
     series = decode_series(layout.content)
-    decoded = decode_counters(series, encode_values(counters, layout))
+    decoded = decode_counters(Layout(series), encode_values(Counters.of(counters), layout))
 
-    assert bits(decoded) == bits(counters)
-    assert layout_of(dict(reversed(counters.items()))).digest == layout.digest
+    assert bits(dict(decoded)) == bits(counters)
+    assert stored_layout(tuple(reversed(counters))).digest == layout.digest
 
 
 def test_a_tick_is_stored_once_and_the_first_wins(history: History) -> None:
