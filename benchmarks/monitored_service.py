@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.app import create_app
 from service.monitoring.clicks import Click
@@ -25,7 +25,6 @@ from service.prediction.release_store import ReleaseStore
 from service.scopes import ScopeParts
 from service.settings import Settings
 from service.sources.active_baselines import ActiveBaselines
-from service.sources.local import snapshot_of
 from service.state.store import State, open_state
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
@@ -42,7 +41,7 @@ CLICKS = 2000
 class MonitoredService:
     """An app whose counters began a week ago."""
 
-    app: FastAPI
+    app: ASGIApp
     settings: Settings
     metrics: MetricsFolder
     release: Release
@@ -74,16 +73,15 @@ class MonitoredService:
                 bundle.name,
                 version=bundle.version,
                 kind=bundle.model.kind,
+                evaluator=bundle.model.evaluator.name,
                 vocabularies=vocabularies,
             )
             left = predictions // len(self.release.bundles)
             while left > 0:
                 rows = min(left, BULK)
+                indices = np.zeros((rows, len(vocabularies)), dtype=np.int64)
                 counted.started()
-                counted.succeeded(0.002)
-                counted.predicted(
-                    rng.beta(2, 80, rows), np.zeros((rows, len(vocabularies)), dtype=np.int64)
-                )
+                counted.answered([0.002], rng.beta(2, 80, rows), indices)
                 left -= rows
         files.flush()
         files.close()
@@ -92,7 +90,7 @@ class MonitoredService:
         """Store a history that has grown evenly to what is counted now, and clicks on it."""
         now = time.time()
         history = self.state.history(self.settings.scope)
-        newest = snapshot_of(registry_of(self.metrics), now)
+        newest = registry_of(self.metrics).snapshot(now)
         newest = replace(newest, counters=Counters.of(newest.counters))
         fine = (now - FINE_SECONDS) // MINUTE_SECONDS * MINUTE_SECONDS
         ticks = np.concatenate(

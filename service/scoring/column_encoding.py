@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.prediction.ad_request import AdRequest
-from service.prediction.features import FeatureEncoder, Table
+from service.prediction.feature_table import Table
+from service.prediction.features import FeatureEncoder
 from service.prediction.request_keys import KEYS, Key, whole
 from service.training.click_log import IdColumn, Impressions
 
@@ -56,7 +57,7 @@ class ColumnEncoder:
         requests = [
             AdRequest(*r) for r in zip(*(_cycled(v, occurring) for _, v in columns), strict=True)
         ]
-        of_value = np.array([self._encoder.value_indices(request) for request in requests])
+        of_value = self._encoder.value_indices(requests)
         return np.column_stack([of_value[codes, i] for i, (codes, _) in enumerate(columns)])
 
 
@@ -67,8 +68,9 @@ class _Lookup:
         self._part = key.part
         self._position = {value: i for i, value in enumerate(table)}.get
         # The last row is that of keys that training never saw.
-        nothing_known = (0.0,) * len(key.features)
-        self._features = np.array([*table.values(), nothing_known], dtype=np.float32)
+        nothing_known = np.zeros(len(key.features), dtype=np.float32).tobytes()
+        rows = b"".join([*table.values(), nothing_known])
+        self._features = np.frombuffer(rows, dtype=np.float32).reshape(-1, len(key.features))
 
     def features(self, values: Sequence[str | int]) -> NDArray[np.float32]:
         """Look up the keys of some values of the field, shape ``(len(values), features)``."""

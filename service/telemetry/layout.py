@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Metric
 
-from service.monitoring import catalogue
+from service.monitoring import catalogue, counters
 from service.monitoring.counts import ModelVersion
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.versions import retired_versions
@@ -138,14 +138,17 @@ class Page:
     """Which samples of the layout are on it, as a boolean array."""
     samples: Sequence[Sequence[Sample]]
     """Of each metric of the catalogue."""
-    counters: Sequence[Series]
+    counters: counters.Layout
     counter_places: NDArray[np.int64]
     gauges: Sequence[Series]
     gauge_places: NDArray[np.int64]
 
     @classmethod
-    def of(cls, layout: Layout, present: NDArray[np.bool_]) -> Self:
-        """Leave out the samples that are not ``present``, shape ``(samples,)``."""
+    def of(cls, layout: Layout, present: NDArray[np.bool_], *, before: "Page | None") -> Self:
+        """Leave out the samples that are not ``present``, shape ``(samples,)``.
+
+        What the page ``before`` knows of the same counters is kept: gauges come and go.
+        """
         flags = iter(present.tolist())
         samples = [
             list(compress(family, [next(flags) for _ in family])) for family in layout.samples
@@ -156,11 +159,13 @@ class Page:
             for _ in family
         ]
         series = [Series(name, tuple(sorted(labels.items()))) for name, labels in chain(*samples)]
+        counted = tuple(one for one, is_gauge in zip(series, gauge, strict=True) if not is_gauge)
+        known = before is not None and before.counters.series == counted
         return cls(
             layout,
             present.tobytes(),
             samples,
-            counters=[one for one, is_gauge in zip(series, gauge, strict=True) if not is_gauge],
+            counters=before.counters if before and known else counters.Layout(counted),
             counter_places=np.flatnonzero(~np.array(gauge)),
             gauges=list(compress(series, gauge)),
             gauge_places=np.flatnonzero(gauge),
@@ -177,12 +182,11 @@ class Page:
 
     def snapshot(self, values: NDArray[np.float64], at: float, epoch: float) -> Snapshot:
         """Give the same as a snapshot that was read at ``at``, in Unix seconds."""
-        counters = values[self.counter_places].tolist()
         gauges = values[self.gauge_places].tolist()
         return Snapshot(
             at=at,
             epoch=epoch,
-            counters=dict(zip(self.counters, counters, strict=True)),
+            counters=counters.Counters(self.counters, values[self.counter_places]),
             gauges=dict(zip(self.gauges, gauges, strict=True)),
         )
 

@@ -60,7 +60,7 @@ class FolderRegistry(Collector):
         exposed = layout.exposed(values)
         present = ~np.isnan(exposed)
         if last is None or last.layout is not layout or last.present != present.tobytes():
-            last = self._last = Page.of(layout, present)
+            last = self._last = Page.of(layout, present, before=last)
         return last, exposed[present]
 
     def _layout(
