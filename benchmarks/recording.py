@@ -93,7 +93,9 @@ def _worker(metrics: MetricsFolder) -> Iterator[_Worker]:
     yield _Worker(
         recorder,
         [
-            recorder.model(name, version="1", kind="xgboost", vocabularies=VOCABULARIES)
+            recorder.model(
+                name, version="1", kind="xgboost", evaluator="forest", vocabularies=VOCABULARIES
+            )
             for name in ("a", "b")
         ],
     )

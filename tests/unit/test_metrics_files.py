@@ -202,7 +202,9 @@ def test_values_of_features_are_counted_one_for_each_prediction(
     vocabularies = {"device": ("a", "b", "c"), "hour": tuple(map(str, range(24)))}
     drawn = np.column_stack([rng.integers(0, len(v), rows) for v in vocabularies.values()])
     files = folder.join()
-    model = Recorder(files).model("m", version="1", kind="x", vocabularies=vocabularies)
+    model = Recorder(files).model(
+        "m", version="1", kind="x", evaluator="forest", vocabularies=vocabularies
+    )
 
     model.answered([0.1], np.full(rows, 0.5), drawn)
 
@@ -223,7 +225,7 @@ def test_values_of_features_are_counted_one_for_each_prediction(
 def test_an_epoch_was_last_written_to_at_its_last_flush(folder: MetricsFolder) -> None:
     now = [50.0]
     files = WorkerFiles(folder.path, clock=lambda: now[0])
-    model = Recorder(files).model("m", version="1", kind="x", vocabularies={})
+    model = Recorder(files).model("m", version="1", kind="x", evaluator="forest", vocabularies={})
     now[0] = 60.0
     model.started()
     files.flush()
@@ -238,7 +240,9 @@ def test_an_epoch_was_last_written_to_at_its_last_flush(folder: MetricsFolder) -
 def test_the_requests_of_a_turn_cost_little_more_than_one(folder: MetricsFolder) -> None:
     files = folder.join()
     recorder = Recorder(files)
-    model = recorder.model("m", version="1", kind="x", vocabularies=VOCABULARIES)
+    model = recorder.model(
+        "m", version="1", kind="x", evaluator="forest", vocabularies=VOCABULARIES
+    )
 
     one, sixteen = (microseconds(Turn(recorder, model, n, n).record) for n in (1, 16))
 

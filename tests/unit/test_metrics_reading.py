@@ -51,7 +51,7 @@ class Worker:
     def model(self, version: str) -> ModelRecorder:
         if version not in self.models:
             self.models[version] = self.recorder.model(
-                "m", version=version, kind="x", vocabularies=VOCABULARIES
+                "m", version=version, kind="x", evaluator="forest", vocabularies=VOCABULARIES
             )
         return self.models[version]
 
