@@ -56,7 +56,8 @@ class _Plain(Collector):
             family = Metric(entry.name.removesuffix("_total"), entry.meaning, entry.kind)
             found = series.get(family.name, [])
             versioned = "version" in entry.labels
-            about_now = entry is catalogue.MODEL_INFO or entry.merge is catalogue.Merge.LATEST
+            infos = {catalogue.MODEL_INFO.name, catalogue.MODEL_EVALUATOR.name}
+            about_now = entry.name in infos or entry.merge is catalogue.Merge.LATEST
             if versioned and about_now and served:
                 found = [one for one in found if _version(one[1]) in served]
             if versioned:
