@@ -119,7 +119,8 @@ def _rows(paths: Sequence[Path]) -> int | None:
 
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     if path.suffix == ".parquet":
-        with pa_parquet.ParquetFile(path, read_dictionary=_REPEATING) as file:
+        # With buffers filled ahead pyarrow keeps all that it has read, until the file is closed.
+        with pa_parquet.ParquetFile(path, read_dictionary=_REPEATING, pre_buffer=False) as file:
             yield from file.iter_batches(ROWS_PER_CHUNK, columns=list(columns))
     else:
         options = pa_csv.ReadOptions(block_size=_CSV_BYTES_PER_CHUNK)

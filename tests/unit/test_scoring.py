@@ -197,6 +197,24 @@ def test_a_bad_row_is_named_by_its_number_in_the_file_whatever_chunk_it_is_in(
         list(scorer.score_all(LogChunks.open([path], with_time=False), threads=2))
 
 
+def test_only_a_part_of_a_file_is_in_memory_at_a_time(tmp_path: Path) -> None:
+    # Incompressible, so that what is kept shows.
+    users = pa.array(np.random.default_rng(0).bytes(16 * 50_000).hex(" ", 16).split())
+    columns = dict.fromkeys(("user_id", "ad_id"), users)
+    others = dict.fromkeys(("device", "placement", "hour", "day_of_week"), pa.array([1] * 50_000))
+    table = pa.table({**columns, **others})
+    path = tmp_path / "log.parquet"
+    with pa_parquet.ParquetWriter(path, table.schema) as writer:
+        for _ in range(12):
+            writer.write_table(table)
+
+    before = pa.total_allocated_bytes()
+    allocated = [pa.total_allocated_bytes() for _ in LogChunks.open([path], with_time=False)]
+
+    assert path.stat().st_size > 30 << 20
+    assert max(allocated) - before < 35 << 20
+
+
 def test_only_some_files_with_clicks_are_refused(tmp_path: Path) -> None:
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     paths[0].write_text("user_id,ad_id,device,placement,hour,day_of_week,click\nu,a,d,p,1,1,0\n")
