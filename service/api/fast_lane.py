@@ -1,7 +1,7 @@
 """The fast lane: plain, valid predictions pass FastAPI's routing by.
 
 FastAPI's route costs more than the prediction. A request that is all usual (no query, a valid body)
-is validated by the same pydantic model as the documented endpoint, answered by the same predictor
+is read by the rules of the documented endpoint (quick_bodies.py), answered by the same predictor
 and rendered by the same function, without dependencies being resolved and a response being built.
 Whatever is not usual, every invalid body included, goes on to the documented endpoint as if
 this middleware were not there; so errors, their metrics and the OpenAPI document have one source.
@@ -12,13 +12,12 @@ How much it saves, and what else was tried: docs/performance.md.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.answers import JSON, rendered_batch, rendered_one
 from service.api.body_gate import BATCH_PATH, PREDICT_PATH, arrived_body
 from service.api.errors import defect, model_failed
-from service.api.schemas import AdRequestBody, BatchBody
+from service.api.quick_bodies import UNUSUAL, read_batch, read_one
 from service.prediction.ad_request import AdRequest
 from service.prediction.predictor import Predictor
 from service.prediction.turn import ModelFailedError, Render
@@ -29,21 +28,13 @@ _CONTENT_TYPE = (b"content-type", JSON.encode())
 class _Lane(NamedTuple):
     """How one endpoint reads bodies and writes answers."""
 
-    requests: Callable[[bytes], Sequence[AdRequest]]
+    read: Callable[[bytes], Sequence[AdRequest]]
     render: Render
 
 
-def _one(body: bytes) -> Sequence[AdRequest]:
-    return [AdRequestBody.model_validate_json(body).to_ad_request()]
-
-
-def _batch(body: bytes) -> Sequence[AdRequest]:
-    return BatchBody.model_validate_json(body).to_ad_requests()
-
-
 _LANES: Mapping[str, _Lane] = {
-    PREDICT_PATH: _Lane(_one, rendered_one),
-    BATCH_PATH: _Lane(_batch, rendered_batch),
+    PREDICT_PATH: _Lane(read_one, rendered_one),
+    BATCH_PATH: _Lane(read_batch, rendered_batch),
 }
 
 
@@ -62,8 +53,8 @@ class FastLane:
             return
         body = arrived_body(scope)
         try:
-            requests = lane.requests(body.content)
-        except ValidationError:
+            requests = lane.read(body.content)
+        except UNUSUAL:
             await self._app(scope, receive, send)
             return
         try:

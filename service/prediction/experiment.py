@@ -135,16 +135,22 @@ class Experiment:
 
     def assign(self, user_id: str) -> Assignment:
         """Model and cell of this user; the cell says nothing about the model."""
+        if not self.compares:
+            return Assignment(self._favourite, None)
         state = self._salted.copy()
         state.update(user_id.encode())
         number = int.from_bytes(state.digest())
         share = number / 2**64
-        cell = number % CELLS if self.compares else None
+        cell = number % CELLS
         for model, end in self._ends:
             if share < end:
                 return Assignment(model, cell)
         # The share of 1 user in 2^54 rounds up to 1.0.
-        return Assignment(max(self.weights, key=self.weights.__getitem__), cell)
+        return Assignment(self._favourite, cell)
+
+    @cached_property
+    def _favourite(self) -> str:
+        return max(self.weights, key=self.weights.__getitem__)
 
     @cached_property
     def _salted(self) -> hashlib.blake2b:

@@ -128,9 +128,13 @@ class Signer:
         """Make the id of each score of a model version, as :meth:`PredictionId.signed` does."""
         name = model.encode()
         names = name + version.encode()
+        length = _SIGNATURE_BYTES + _FIXED.size + len(names)
+        # Three bytes make four letters: filled up to threes, all are encoded in one go.
+        filling = bytes(-length % 3)
         nonces = secrets.token_bytes(_NONCE_BYTES * len(scores))
-        return [
-            _text(
+        rows: list[bytes] = []
+        for row, (score, cell) in enumerate(zip(scores, cells, strict=True)):
+            content = (
                 _FIXED.pack(
                     _FORMAT,
                     milliseconds,
@@ -141,11 +145,12 @@ class Signer:
                     _NO_CELL if cell is None else cell,
                     len(name),
                 )
-                + names,
-                self._keyed,
+                + names
             )
-            for row, (score, cell) in enumerate(zip(scores, cells, strict=True))
-        ]
+            rows += _signature(content, self._keyed), content, filling
+        letters = base64.urlsafe_b64encode(b"".join(rows)).decode()
+        letters_each, width = -(-length * 4 // 3), (length + len(filling)) // 3 * 4
+        return [letters[at : at + letters_each] for at in range(0, len(letters), width)]
 
 
 class VerifiedId(NamedTuple):

@@ -13,7 +13,7 @@ from service.prediction.faults import FaultInjector
 from service.prediction.prediction_id import Signer
 from service.prediction.serving import ServedModels
 from service.prediction.shadow import ShadowScorer
-from service.prediction.turn import Call, Part, Render, TurnScorer, groups_of, settle
+from service.prediction.turn import Call, Part, Render, Scored, TurnScorer, groups_of, settle
 from service.telemetry.recorder import Recorder
 
 _LARGE_ROWS = 256
@@ -104,20 +104,18 @@ class Predictor:
         try:
             # Written before scoring: a worker that hangs in a model shows what it hangs with.
             self._recorder.flush()
-            groups = groups_of(calls)
-            for group in groups:
-                self._scorer.score(group)
-            self._scorer.finish(calls, groups)
+            scored = [done for group in groups_of(calls) for done in self._scorer.score(group)]
+            self._scorer.finish(calls, scored)
         except Exception as defect:  # noqa: BLE001 - must not leave anybody waiting for ever
             _give_up(calls, defect)
 
     async def _answer_large(self, call: Call) -> None:
         try:
             self._recorder.flush()
-            groups = groups_of([call])
-            for group in groups:
-                await asyncio.to_thread(self._scorer.score, group)
-            self._scorer.finish([call], groups)
+            scored: list[Scored] = []
+            for group in groups_of([call]):
+                scored += await asyncio.to_thread(self._scorer.score, group)
+            self._scorer.finish([call], scored)
         except Exception as defect:  # noqa: BLE001 - must not leave anybody waiting for ever
             _give_up([call], defect)
 

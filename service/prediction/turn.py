@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import NamedTuple
+from itertools import chain, compress, repeat
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,21 +73,56 @@ class Part:
     requests: Sequence[AdRequest]
     cells: Sequence[int | None]
     """Cell of each row's user; None where no experiment chose the model."""
-    scores: NDArray[np.float64] | ErrorType = ErrorType.EXCEPTION
+    error: ErrorType | None = None
     predictions: Sequence[Prediction] = ()
 
 
-Group = Sequence[Part]
-"""Parts for one model version of one generation; not empty."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Parts for one model version of one generation, to be scored and recorded together."""
+
+    parts: Sequence[Part]
+    """Not empty."""
+    requests: Sequence[AdRequest]
+    """Of all parts, one part after the other."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Self:
+        """Put parts together."""
+        if len(parts) == 1:
+            return cls(parts, parts[0].requests)
+        return cls(parts, list(chain.from_iterable(part.requests for part in parts)))
+
+    @property
+    def served(self) -> Served:
+        """The model that they go to."""
+        return self.parts[0].served
+
+
+class Scored(NamedTuple):
+    """A group with its scores."""
+
+    group: Group
+    scores: NDArray[np.float64]
+    """Of the group's requests, shape ``(n,)``, all finite."""
+
+    def without_errors(self) -> Self | None:
+        """Leave out the parts that have failed since."""
+        parts = self.group.parts
+        kept = [part for part in parts if part.error is None]
+        if not kept:
+            return None
+        keep = np.repeat([p.error is None for p in parts], [len(p.requests) for p in parts])
+        return type(self)(Group.of(kept), self.scores[keep])
 
 
 def groups_of(calls: Sequence[Call]) -> Sequence[Group]:
     """Collect the parts that are scored and recorded together."""
-    groups: dict[int, list[Part]] = {}
+    parts: dict[int, list[Part]] = {}
     for call in calls:
         for part in call.parts:
-            groups.setdefault(id(part.served), []).append(part)
-    return list(groups.values())
+            parts.setdefault(id(part.served), []).append(part)
+    return list(map(Group.of, parts.values()))
 
 
 class TurnScorer:
@@ -107,107 +142,113 @@ class TurnScorer:
         self._faults = faults
         self._failing: set[str] = set()
 
-    def score(self, group: Group) -> None:
-        """Score the parts together; those that fault injection draws fail."""
-        spared = self._spared(group) if self._faults else group
-        if spared:
-            self._score(spared)
+    def score(self, group: Group) -> Sequence[Scored]:
+        """Score a group; where that fails, part by part, so that one row fails alone.
 
-    def finish(self, calls: Sequence[Call], groups: Sequence[Group]) -> None:
+        Returns:
+            What could be scored; every other part has its error.
+        """
+        if self._faults:
+            parts = self._spared(group)
+            return self._scored(Group.of(parts)) if parts else ()
+        return self._scored(group)
+
+    def finish(self, calls: Sequence[Call], scored: Sequence[Scored]) -> None:
         """Name, render and record what was scored; then let the answers leave.
 
         A call is recorded after it was rendered: a defect there is an error of its request.
         """
         now = time.time()
-        for group in groups:
-            self._name(_answered(group), milliseconds=int(now * 1000))
+        for each in scored:
+            self._name(each, milliseconds=int(now * 1000))
         finished = time.perf_counter()
         outcomes = [_outcome(call, finished - call.arrived) for call in calls]
-        for group in groups:
-            self._record(group, now=now, finished=finished)
+        defects = any(isinstance(outcome, Exception) for outcome in outcomes)
+        if defects:
+            self._record_errors(calls, now=now, finished=finished)
+            scored = [kept for each in scored if (kept := each.without_errors())]
+        for each in scored:
+            self._record(each, now=now, finished=finished)
         self._recorder.flush()
         for call, outcome in zip(calls, outcomes, strict=True):
             settle(call, outcome)
 
-    def _spared(self, group: Group) -> Group:
-        model, now = group[0].served.bundle.name, time.monotonic()
-        spared = []
-        for part in group:
+    def _spared(self, group: Group) -> Sequence[Part]:
+        model, now = group.served.bundle.name, time.monotonic()
+        for part in group.parts:
             if self._faults.fails(model, now):
-                part.scores = ErrorType.INJECTED_FAULT
-            else:
-                spared.append(part)
-        return spared
+                part.error = ErrorType.INJECTED_FAULT
+        return [part for part in group.parts if part.error is None]
 
-    def _score(self, group: Group) -> None:
-        """Score the parts together; where that fails, one by one, so that one row fails alone."""
-        bundle = group[0].served.bundle
+    def _scored(self, group: Group) -> Sequence[Scored]:
+        bundle = group.served.bundle
+        error = None
         try:
-            scores = bundle.model.predict(bundle.encoder.encode(_requests(group)))
+            scores = bundle.model.predict(bundle.encoder.encode(group.requests))
+            if not np.isfinite(scores).all():
+                error = ErrorType.NON_FINITE_SCORE
         except Exception:
-            if len(group) > 1:
-                for part in group:
-                    self._score([part])
-                return
+            error = ErrorType.EXCEPTION
             # Once a streak: a model that fails at every request must not fill the disk.
-            if bundle.name not in self._failing:
+            if len(group.parts) == 1 and bundle.name not in self._failing:
                 _LOGGER.exception("the model %s fails", bundle.name)
-            self._failing.add(bundle.name)
-            return
+                self._failing.add(bundle.name)
+        if error is not None:
+            if len(group.parts) > 1:
+                alone = (self._scored(Group.of([part])) for part in group.parts)
+                return list(chain.from_iterable(alone))
+            group.parts[0].error = error
+            return ()
         self._failing.discard(bundle.name)
-        all_finite = np.isfinite(scores).all()
-        end = 0
-        for part in group:
-            start, end = end, end + len(part.requests)
-            own = scores[start:end]
-            finite = all_finite or np.isfinite(own).all()
-            part.scores = own if finite else ErrorType.NON_FINITE_SCORE
+        return [Scored(group, scores)]
 
-    def _name(self, group: Group, *, milliseconds: int) -> None:
-        if not group:
-            return
-        bundle, experiment = group[0].served.bundle, group[0].call.now.experiment
-        scores: list[float] = _scores(group).tolist()
+    def _name(self, scored: Scored, *, milliseconds: int) -> None:
+        group = scored.group
+        bundle, experiment = group.served.bundle, group.parts[0].call.now.experiment
+        scores: list[float] = scored.scores.tolist()
         ids = self._signer.sign(
             bundle.name,
             bundle.version,
             scores,
-            [cell for part in group for cell in part.cells],
+            [cell for part in group.parts for cell in part.cells],
             experiment=experiment.fingerprint,
             milliseconds=milliseconds,
         )
-        names = repeat(bundle.name), repeat(bundle.version)
-        predictions = list(map(Prediction, ids, scores, *names))
+        predictions = list(
+            map(Prediction, ids, scores, repeat(bundle.name), repeat(bundle.version))
+        )
         end = 0
-        for part in group:
+        for part in group.parts:
             start, end = end, end + len(part.requests)
             part.predictions = predictions[start:end]
 
-    def _record(self, group: Group, *, now: float, finished: float) -> None:
-        served = group[0].served
-        for part in group:
-            if isinstance(part.scores, ErrorType):
-                seconds = finished - part.call.arrived
-                served.recorder.failed(seconds, part.scores)
-                served.reservoir.failed(now, seconds)
-        answered = _answered(group)
-        if not answered:
-            return
-        requests, scores = _requests(answered), _scores(answered)
-        seconds_of = [finished - part.call.arrived for part in answered]
-        served.recorder.answered(seconds_of, scores, served.bundle.encoder.value_indices(requests))
-        served.reservoir.answered(now, seconds_of, [len(p.requests) for p in answered], scores)
+    def _record(self, scored: Scored, *, now: float, finished: float) -> None:
+        group, scores = scored
+        served, parts = group.served, group.parts
+        seconds = [finished - part.call.arrived for part in parts]
+        indices = served.bundle.encoder.value_indices(group.requests)
+        served.recorder.answered(seconds, scores, indices)
+        served.reservoir.answered(now, seconds, [len(p.requests) for p in parts], scores)
         if served.assigned is not None:
-            cells = [cell for part in answered for cell in part.cells if cell is not None]
+            cells = [cell for part in parts for cell in part.cells if cell is not None]
             served.assigned.predicted(cells)
-        generation = group[0].call.now
+        generation = parts[0].call.now
         if generation.shadows:
-            salt = generation.experiment.salt
-            for part in answered:
-                if part.call.assigned:
-                    self._shadow.offer(
-                        generation.shadows, part.requests, _scores([part]), salt=salt
-                    )
+            assigned = np.repeat([p.call.assigned for p in parts], [len(p.requests) for p in parts])
+            self._shadow.offer(
+                generation.shadows,
+                list(compress(group.requests, assigned)),
+                scores[assigned],
+                salt=generation.experiment.salt,
+            )
+
+    def _record_errors(self, calls: Sequence[Call], *, now: float, finished: float) -> None:
+        for call in calls:
+            for part in call.parts:
+                if part.error is not None:
+                    seconds = finished - call.arrived
+                    part.served.recorder.failed(seconds, part.error)
+                    part.served.reservoir.failed(now, seconds)
 
 
 def settle(call: Call, outcome: bytes | Exception) -> None:
@@ -222,13 +263,13 @@ def settle(call: Call, outcome: bytes | Exception) -> None:
 
 def _outcome(call: Call, seconds: float) -> bytes | Exception:
     for part in call.parts:
-        if isinstance(part.scores, ErrorType):
-            return ModelFailedError(part.served.bundle.name, part.scores)
+        if part.error is not None:
+            return ModelFailedError(part.served.bundle.name, part.error)
     try:
         return call.render(_in_order(call.parts), seconds * 1000)
     except Exception as defect:  # noqa: BLE001 - its request is counted like any other
         for part in call.parts:
-            part.scores = ErrorType.EXCEPTION
+            part.error = ErrorType.EXCEPTION
         return defect
 
 
@@ -241,18 +282,3 @@ def _in_order(parts: Sequence[Part]) -> Sequence[Prediction]:
         for row, prediction in zip(part.rows, part.predictions, strict=True)
     }
     return [by_row[row] for row in range(len(by_row))]
-
-
-def _answered(group: Group) -> Group:
-    return [part for part in group if not isinstance(part.scores, ErrorType)]
-
-
-def _requests(group: Group) -> Sequence[AdRequest]:
-    if len(group) == 1:
-        return group[0].requests
-    return [request for part in group for request in part.requests]
-
-
-def _scores(group: Group) -> NDArray[np.float64]:
-    found = [part.scores for part in group if not isinstance(part.scores, ErrorType)]
-    return found[0] if len(found) == 1 else np.concatenate(found)

@@ -116,7 +116,7 @@ def comparable(response: httpx.Response, key: bytes) -> object:
     return response.status_code, list(headers.items()), content
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(b"")
 @example(b"null")
 @example(json.dumps({**VALID, "hour": 14.0}).encode())
@@ -138,6 +138,8 @@ def comparable(response: httpx.Response, key: bytes) -> object:
 @example(json.dumps(VALID).encode() + b"\n \t")
 @example(json.dumps(VALID).encode() + b"{}")
 @example(json.dumps(VALID).encode() + b"\x00")
+@example(json.dumps(VALID).encode().replace(b"user_id", b"\x80user_id"))
+@example(json.dumps(VALID).encode().replace(b"user_1", b"\x80"))
 @example(b'{"hour":3,' + json.dumps(VALID)[1:].encode())
 @example(json.dumps(VALID)[:-1].encode() + b',"hour":3}')
 @example(json.dumps(VALID)[:-1].encode() + b',"hour":33}')

@@ -13,6 +13,7 @@ from service.prediction.prediction_id import (
     InvalidPredictionIdError,
     InvalidSigningKeyError,
     PredictionId,
+    Signer,
     signing_key,
 )
 
@@ -112,3 +113,25 @@ def test_a_configured_key_is_shared_without_a_file(tmp_path: Path) -> None:
     assert signing_key("s" * 32, file) == signing_key("s" * 32, tmp_path / "elsewhere")
     assert signing_key("t" * 32, file) != signing_key("s" * 32, file)
     assert not file.exists()
+
+
+@given(
+    st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
+    st.lists(st.tuples(st.floats(0, 1), st.none() | st.integers(0, 63)), min_size=1, max_size=20),
+    st.integers(0, 2**32 - 1),
+)
+def test_ids_made_together_are_those_made_one_by_one(
+    model: str, rows: list[tuple[float, int | None]], experiment: int
+) -> None:
+    scores, cells = zip(*rows, strict=True)
+    texts = Signer(KEY, origin=7).sign(
+        model, ID.version, scores, cells, experiment=experiment, milliseconds=ID.milliseconds
+    )
+    identities = [PredictionId.verified(text, KEY).identity for text in texts]
+
+    assert [identity.signed(KEY) for identity in identities] == texts
+    assert len({identity.nonce for identity in identities}) == len(rows)
+    assert [identity._replace(nonce=b"") for identity in identities] == [
+        PredictionId(model, ID.version, score, ID.milliseconds, b"", 7, experiment, cell)
+        for score, cell in rows
+    ]
