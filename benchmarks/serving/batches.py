@@ -21,12 +21,13 @@ def measure(setup: Setup) -> Part:
     matrix = setup.subject.matrix(BATCH_ROWS)
     booster, two_threads = load_booster(setup.models), load_booster(setup.models)
     two_threads.set_param({"nthread": 2})
-    with running([service("batches", setup.models)], setup.folder, cores=setup.cores.servers) as up:
+    # Not pinned: large batches are scored on a thread, beside the event loop.
+    with running([service("batches", setup.models)], setup.folder, cores=None) as up:
         server = up["batches"]
         check_batch(server, setup.subject)
 
         def http() -> float:
-            done = load(server, setup.batch, seconds=setup.effort.seconds, cores=setup.cores.load)
+            done = load(server, setup.batch, seconds=setup.effort.seconds, cores=None)
             return done.per_second * BATCH_ROWS
 
         def alone(which: xgb.Booster) -> float:

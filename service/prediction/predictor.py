@@ -1,7 +1,7 @@
 """Answers ad requests, those of one event-loop turn together.
 
-Requests that arrive while the loop is busy are scored in one call when it comes round, and no
-request waits for a timer. What they record is written once, before any of their answers leaves.
+Requests that arrive while the loop is busy are scored in one call when it has come round, and no
+request waits for a timer: the loop does not sleep while one is to be answered. What they record is written once, before any of their answers leaves.
 """
 
 import asyncio
@@ -87,7 +87,8 @@ class Predictor:
             task.add_done_callback(self._large.discard)
         else:
             if not self._waiting:
-                loop.call_soon(self._answer_waiting)
+                # Once round: requests that the sockets hold by now are read before it is done.
+                loop.call_soon(loop.call_soon, self._answer_waiting)
             self._waiting.append(call)
         return await call.answer
 
