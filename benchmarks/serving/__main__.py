@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.serving import (
+    anatomy,
     batches,
     evaluation,
     growth,
@@ -33,6 +34,7 @@ _MODELS = Path("var/benchmark/models")
 _PARTS = (
     "throughput",
     "recording",
+    "anatomy",
     "polling",
     "batches",
     "evaluation",
@@ -94,6 +96,8 @@ def _each(setup: Setup, chosen: Sequence[str]) -> Iterator[Part]:
         yield measured.part()
     if "recording" in chosen:
         yield recording.measure(setup, cpu_us=cpu_us)
+    if "anatomy" in chosen:
+        yield anatomy.measure(setup, cpu_us=cpu_us)
     others = {
         "polling": polling.measure,
         "batches": batches.measure,

@@ -30,7 +30,7 @@ def measure(setup: Setup, *, cpu_us: float | None) -> Part:
     with tempfile.TemporaryDirectory(dir=setup.folder) as folder:
         files = MetricsFolder.begin(Path(folder), time.time()).join()
         recorder = Recorder(files)
-        turns = {size: _turn(setup, recorder, size) for size in _TURNS}
+        turns = {size: recorded_turn(setup, recorder, size) for size in _TURNS}
         turns_a_round = max(setup.effort.calls, 200)
         for record in turns.values():
             _cpu_us(record, turns_a_round, 1)
@@ -72,7 +72,7 @@ def measure(setup: Setup, *, cpu_us: float | None) -> Part:
     )
 
 
-def _turn(setup: Setup, recorder: Recorder, size: int) -> Callable[[], None]:
+def recorded_turn(setup: Setup, recorder: Recorder, size: int) -> Callable[[], None]:
     """Make what records one turn of ``size`` requests as the service does."""
     encoder = setup.subject.bundle.encoder
     version = ModelVersion(f"model{size}", "1")

@@ -118,6 +118,12 @@ class Experiment:
         return sum(weight > 0 for weight in self.weights.values()) > 1
 
     @cached_property
+    def only(self) -> str | None:
+        """The model that answers for all users; None where there are several."""
+        answering = [model for model, weight in self.weights.items() if weight > 0]
+        return answering[0] if len(answering) == 1 else None
+
+    @cached_property
     def fingerprint(self) -> int:
         """32 bits that change with the name, the salt or a share.
 
@@ -135,22 +141,16 @@ class Experiment:
 
     def assign(self, user_id: str) -> Assignment:
         """Model and cell of this user; the cell says nothing about the model."""
-        if not self.compares:
-            return Assignment(self._favourite, None)
         state = self._salted.copy()
         state.update(user_id.encode())
         number = int.from_bytes(state.digest())
         share = number / 2**64
-        cell = number % CELLS
+        cell = number % CELLS if self.compares else None
         for model, end in self._ends:
             if share < end:
                 return Assignment(model, cell)
         # The share of 1 user in 2^54 rounds up to 1.0.
-        return Assignment(self._favourite, cell)
-
-    @cached_property
-    def _favourite(self) -> str:
-        return max(self.weights, key=self.weights.__getitem__)
+        return Assignment(max(self.weights, key=self.weights.__getitem__), cell)
 
     @cached_property
     def _salted(self) -> hashlib.blake2b:

@@ -1,12 +1,15 @@
 """Answers ad requests, those of one event-loop turn together.
 
 Requests that arrive while the loop is busy are scored in one call when it has come round, and no
-request waits for a timer: the loop does not sleep while one is to be answered. What they record is written once, before any of their answers leaves.
+request waits for a timer: the loop does not sleep while one is to be answered. What they record is
+written once, before any of their answers leaves.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from service.prediction.ad_request import AdRequest
 from service.prediction.faults import FaultInjector
@@ -43,6 +46,8 @@ class Predictor:
         self._scorer = TurnScorer(recorder=recorder, shadow=shadow, signer=signer, faults=faults)
         self._waiting: list[Call] = []
         self._large: set[asyncio.Task[None]] = set()
+        # One core is the event loop's. As few threads as are of use, so that they stay warm.
+        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "large-calls")
 
     async def answer(
         self,
@@ -71,11 +76,8 @@ class Predictor:
             )
         loop = asyncio.get_running_loop()
         call = Call(now, model_name is None, arrived, render, loop.create_future())
-        call.parts = (
-            _assigned(call, requests)
-            if model_name is None
-            else [_whole(call, model_name, requests)]
-        )
+        only = now.experiment.only if model_name is None else model_name
+        call.parts = _assigned(call, requests) if only is None else [_whole(call, only, requests)]
         for part in call.parts:
             part.served.recorder.started()
         if self._faults:
@@ -115,7 +117,8 @@ class Predictor:
             self._recorder.flush()
             scored: list[Scored] = []
             for group in groups_of([call]):
-                scored += await asyncio.to_thread(self._scorer.score, group)
+                loop = asyncio.get_running_loop()
+                scored += await loop.run_in_executor(self._threads, self._scorer.score, group)
             self._scorer.finish([call], scored)
         except Exception as defect:  # noqa: BLE001 - must not leave anybody waiting for ever
             _give_up([call], defect)
