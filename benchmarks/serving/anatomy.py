@@ -53,8 +53,8 @@ def measure(setup: Setup, *, cpu_us: float | None) -> Part:
     lines.append([_ALL, *(f"{total:.1f}" for total in totals)])
     notes = [
         (
-            "What is missing to a whole request: uvicorn, the event loop, the kernel, the lane's own "
-            "code, and that under load nothing stays in the processor's cache."
+            "What is missing to a whole request: uvicorn, the event loop, the kernel, the code "
+            "between the steps, and that under load little stays in the processor's cache."
         )
     ]
     if cpu_us is not None:
