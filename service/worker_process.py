@@ -64,4 +64,3 @@ def favour_event_loop() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)

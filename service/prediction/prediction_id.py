@@ -6,16 +6,16 @@ import hashlib
 import hmac
 import os
 import secrets
-import struct
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from struct import Struct, iter_unpack
 from typing import NamedTuple
 
 from service.monitoring.cells import CELLS
 
 _FORMAT = 2
-_FIXED = struct.Struct(">BQd6sIIBB")
+_FIXED = Struct(">BQd6sIIBB")
 _NO_CELL = CELLS
 _NONCE_BYTES = 6
 _SIGNATURE_BYTES = 16
@@ -131,23 +131,14 @@ class Signer:
         length = _SIGNATURE_BYTES + _FIXED.size + len(names)
         # Three bytes make four letters: filled up to threes, all are encoded in one go.
         filling = bytes(-length % 3)
-        nonces = secrets.token_bytes(_NONCE_BYTES * len(scores))
+        nonces = iter_unpack(f"{_NONCE_BYTES}s", secrets.token_bytes(_NONCE_BYTES * len(scores)))
+        pack, origin, keyed = _FIXED.pack, self._origin, self._keyed
         rows: list[bytes] = []
-        for row, (score, cell) in enumerate(zip(scores, cells, strict=True)):
-            content = (
-                _FIXED.pack(
-                    _FORMAT,
-                    milliseconds,
-                    score,
-                    nonces[row * _NONCE_BYTES : (row + 1) * _NONCE_BYTES],
-                    self._origin,
-                    experiment,
-                    _NO_CELL if cell is None else cell,
-                    len(name),
-                )
-                + names
-            )
-            rows += _signature(content, self._keyed), content, filling
+        for score, cell, (nonce,) in zip(scores, cells, nonces, strict=True):
+            place = _NO_CELL if cell is None else cell
+            fixed = pack(_FORMAT, milliseconds, score, nonce, origin, experiment, place, len(name))
+            content = fixed + names
+            rows += _signature(content, keyed), content, filling
         letters = base64.urlsafe_b64encode(b"".join(rows)).decode()
         letters_each, width = -(-length * 4 // 3), (length + len(filling)) // 3 * 4
         return [letters[at : at + letters_each] for at in range(0, len(letters), width)]

@@ -214,9 +214,8 @@ class TurnScorer:
             experiment=experiment.fingerprint,
             milliseconds=milliseconds,
         )
-        predictions = list(
-            map(Prediction, ids, scores, repeat(bundle.name), repeat(bundle.version))
-        )
+        names = repeat(bundle.name), repeat(bundle.version)
+        predictions = list(map(Prediction._make, zip(ids, scores, *names)))  # noqa: B905 - two end
         end = 0
         for part in group.parts:
             start, end = end, end + len(part.requests)
