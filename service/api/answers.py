@@ -11,21 +11,17 @@ from service.prediction.turn import Prediction
 
 JSON = "application/json"
 
+_FIELDS = (  # of a Prediction
+    '"prediction_id":"%s","predicted_ctr":%r,"model_name":"%s","model_version":"%s"'
+)
+
 
 def rendered_one(predictions: Sequence[Prediction], latency_ms: float) -> bytes:
     """Write the answer to one ad request."""
-    return f'{{{_fields(predictions[0])},"latency_ms":{latency_ms}}}'.encode()
+    return f'{{{_FIELDS % predictions[0]},"latency_ms":{latency_ms}}}'.encode()
 
 
 def rendered_batch(predictions: Sequence[Prediction], latency_ms: float) -> bytes:
     """Write the answer to a batch."""
-    rows = ",".join([f"{{{_fields(prediction)}}}" for prediction in predictions])
-    return f'{{"predictions":[{rows}],"latency_ms":{latency_ms}}}'.encode()
-
-
-def _fields(prediction: Prediction) -> str:
-    prediction_id, predicted_ctr, model_name, model_version = prediction
-    return (
-        f'"prediction_id":"{prediction_id}","predicted_ctr":{predicted_ctr},'
-        f'"model_name":"{model_name}","model_version":"{model_version}"'
-    )
+    rows = "},{".join(map(_FIELDS.__mod__, predictions))
+    return f'{{"predictions":[{{{rows}}}],"latency_ms":{latency_ms}}}'.encode()

@@ -7,8 +7,9 @@ files. Here each is paid once a turn and model.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, compress, repeat
 from typing import NamedTuple, Self
 
@@ -43,6 +44,9 @@ class Prediction(NamedTuple):
     model_name: str
     model_version: str
 
+
+# Without the call of a Python function for each.
+_prediction: Callable[[Iterable[str | float]], Prediction] = partial(tuple.__new__, Prediction)
 
 Render = Callable[[Sequence[Prediction], float], bytes]
 """Makes the finished answer from the predictions and the latency in milliseconds."""
@@ -85,13 +89,20 @@ class Group:
     """Not empty."""
     requests: Sequence[AdRequest]
     """Of all parts, one part after the other."""
+    features: NDArray[np.float32]
+    """Of the requests, shape ``(n, d)``."""
+    value_indices: NDArray[np.int64]
+    """What is to be counted of the requests, as the encoder gives it."""
 
     @classmethod
     def of(cls, parts: Sequence[Part]) -> Self:
         """Put parts together."""
-        if len(parts) == 1:
-            return cls(parts, parts[0].requests)
-        return cls(parts, list(chain.from_iterable(part.requests for part in parts)))
+        requests = parts[0].requests
+        if len(parts) > 1:
+            requests = list(chain.from_iterable(part.requests for part in parts))
+        encoder = parts[0].served.bundle.encoder
+        # Both at once: what the second looks up is in the processor's cache after the first.
+        return cls(parts, requests, encoder.encode(requests), encoder.value_indices(requests))
 
     @property
     def served(self) -> Served:
@@ -184,7 +195,7 @@ class TurnScorer:
         bundle = group.served.bundle
         error = None
         try:
-            scores = bundle.model.predict(bundle.encoder.encode(group.requests))
+            scores = bundle.model.predict(group.features)
             if not np.isfinite(scores).all():
                 error = ErrorType.NON_FINITE_SCORE
         except Exception:
@@ -215,7 +226,7 @@ class TurnScorer:
             milliseconds=milliseconds,
         )
         names = repeat(bundle.name), repeat(bundle.version)
-        predictions = list(map(Prediction._make, zip(ids, scores, *names)))  # noqa: B905 - two end
+        predictions = list(map(_prediction, zip(ids, scores, *names)))  # noqa: B905 - two end
         end = 0
         for part in group.parts:
             start, end = end, end + len(part.requests)
@@ -225,8 +236,7 @@ class TurnScorer:
         group, scores = scored
         served, parts = group.served, group.parts
         seconds = [finished - part.call.arrived for part in parts]
-        indices = served.bundle.encoder.value_indices(group.requests)
-        served.recorder.answered(seconds, scores, indices)
+        served.recorder.answered(seconds, scores, group.value_indices)
         served.reservoir.answered(now, seconds, [len(p.requests) for p in parts], scores)
         if served.assigned is not None:
             cells = [cell for part in parts for cell in part.cells if cell is not None]
