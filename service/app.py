@@ -17,6 +17,7 @@ from service.api.errors import install_error_handlers
 from service.api.experiment import experiment_router
 from service.api.fast_lane import FastLane
 from service.api.feedback import feedback_router
+from service.api.history import history_router
 from service.api.mlflow import mlflow_router
 from service.api.models import models_router
 from service.api.monitoring import monitoring_router
@@ -169,6 +170,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             scopes, shares=lambda: serving.now.shadow_shares, history_seconds=settings.history
         )
     )
+    app.include_router(history_router(scopes, baselines, history_seconds=settings.history))
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
     app.include_router(experiment_router(scopes))
     app.include_router(
