@@ -22,6 +22,7 @@ from service.api.mlflow import mlflow_router
 from service.api.models import models_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
+from service.api.page import page_router
 from service.api.predict import predict_router
 from service.api.quality import quality_router
 from service.api.shadow import shadow_router
@@ -183,6 +184,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             ui_url=settings.mlflow_ui,
         )
     )
+    app.include_router(page_router())
     # Outside of the app: its own middleware costs a request more than its body.
     lane = FastLane(app, predictor=predictor)
     return BodyGate(lane, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
