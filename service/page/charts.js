@@ -1,6 +1,6 @@
 // The four kinds of plot that the page draws, each into an SVG of a given size.
 
-import { clock, number } from "./numbers.js";
+import { clock, number, plain } from "./numbers.js";
 import { s } from "./elements.js";
 import { linear, logarithmic, nice, powers, times } from "./scales.js";
 
@@ -11,22 +11,25 @@ const LABEL_WIDTH = 78;
 const label = (x, y, text, anchor = "middle", kind = "axis") =>
   s("text", { class: kind, x, y, "text-anchor": anchor }, text);
 const line = (kind, x1, y1, x2, y2) => s("line", { class: kind, x1, y1, x2, y2 });
-const leftOf = (labels) => Math.max(...labels.map((text) => text.length)) * CHARACTER + 14;
+const leftOf = (labels) => Math.max(...labels.map((text) => text.length)) * CHARACTER + 12;
 
 function valueAxis(svg, ticks, y, left, right, format) {
+  const text = plain(format);
   for (const tick of ticks)
-    svg.append(line("grid", left, y(tick), right, y(tick)), label(left - 7, y(tick) + 4, format(tick), "end"));
+    svg.append(line("grid", left, y(tick), right, y(tick)), label(left - 7, y(tick) + 4, text(tick), "end"));
 }
 
 // lines: [{kind, values}] over times (the middle of each step); null breaks a line.
 export function overTime(svg, width, height, plot) {
-  const { start, end, at, lines, thresholds = [], bands = [], marks = [], format = number, least = 0 } = plot;
+  const { start, end, at, lines, thresholds = [], bands = [], marks = [], format = number, least = 0, floor = null } = plot;
   const known = lines.flatMap(({ values }) => values).filter((value) => value !== null);
-  const levels = [...known, ...thresholds.map(({ value }) => value)];
-  const ticks = nice(Math.min(least, ...levels), Math.max(...levels, least) || 1, 3);
-  const left = leftOf(ticks.map(format)), right = width - RIGHT;
+  const levels = [...known, ...thresholds.map(({ value }) => value), ...(least === null ? [] : [least])];
+  const lowest = floor ?? Math.min(...levels), highest = Math.max(...levels);
+  const ticks = nice(lowest, highest > lowest ? highest : lowest + 1, 3);
+  const left = leftOf(ticks.map(plain(format))), right = width - RIGHT;
   const x = linear([start, end], [left, right]);
-  const y = linear([ticks[0], ticks.at(-1)], [height - BOTTOM, TOP]);
+  const scale = linear([ticks[0], ticks.at(-1)], [height - BOTTOM, TOP]);
+  const y = (value) => scale(Math.max(value, ticks[0]));
   for (const band of bands) {
     const from = Math.max(x(band.from), left), to = Math.min(x(band.to), right);
     if (to > from) svg.append(s("rect", { class: "band", x: from, y: TOP, width: to - from, height: height - BOTTOM - TOP }));
@@ -39,7 +42,8 @@ export function overTime(svg, width, height, plot) {
   }
   for (const { value, name, kind = "limit" } of thresholds) {
     svg.append(line(kind, left, y(value), right, y(value)));
-    svg.append(label(right - 2, y(value) - 5, name, "end", "note"));
+    const above = y(value) - 5;
+    svg.append(label(right - 2, above > TOP + 2 ? above : y(value) + 14, name, "end", "note"));
   }
   for (const mark of marks)
     if (mark.at >= start && mark.at <= end) {
@@ -100,7 +104,7 @@ export function overlay(svg, width, height, { buckets, format, xFormat, xName })
   const least = buckets[0].lower, most = buckets.at(-1).upper;
   const highest = Math.max(...buckets.flatMap(({ now, before }) => [now ?? 0, before ?? 0]));
   const ticks = nice(0, highest || 1, 3);
-  const left = leftOf(ticks.map(format)), right = width - RIGHT, floor = height - BOTTOM - 14;
+  const left = leftOf(ticks.map(plain(format))), right = width - RIGHT, floor = height - BOTTOM - 14;
   const x = logarithmic([least, most], [left, right]);
   const y = linear([0, ticks.at(-1)], [floor, TOP]);
   valueAxis(svg, ticks, y, left, right, format);
@@ -118,7 +122,7 @@ export function overlay(svg, width, height, { buckets, format, xFormat, xName })
 function logAxis(svg, x, ticks, [left, right], floor, format) {
   let free = left - 10;
   for (const tick of ticks) {
-    const text = format(tick), half = (text.length * CHARACTER) / 2;
+    const text = plain(format)(tick), half = (text.length * CHARACTER) / 2;
     svg.append(line("tick", x(tick), floor, x(tick), floor + 4));
     if (x(tick) - half < free || x(tick) + half > right + RIGHT) continue;
     svg.append(label(x(tick), floor + 17, text));
@@ -130,7 +134,7 @@ function logAxis(svg, x, ticks, [left, right], floor, format) {
 export function byHour(svg, width, height, { lines, format, now }) {
   const known = lines.flatMap(({ values }) => values).filter((value) => value !== null);
   const ticks = nice(0, Math.max(...known, 0) || 1, 3);
-  const left = leftOf(ticks.map(format)), right = width - RIGHT, floor = height - BOTTOM - 14;
+  const left = leftOf(ticks.map(plain(format))), right = width - RIGHT, floor = height - BOTTOM - 14;
   const x = linear([-0.5, 23.5], [left, right]);
   const y = linear([0, ticks.at(-1)], [floor, TOP]);
   svg.append(s("rect", { class: "band", x: x(now - 0.5), y: TOP, width: x(1) - x(0), height: floor - TOP }));
@@ -150,13 +154,13 @@ export function reliability(svg, width, height, { rows, format }) {
   const least = Math.min(...rows.map((row) => Math.min(row.mean_prediction, row.ctr || row.ctr_interval[1]))) / 1.6;
   const most = Math.min(Math.max(...rows.map((row) => Math.max(row.mean_prediction, row.ctr_interval[1]))) * 1.25, 1);
   const ticks = powers(least, most);
-  const left = leftOf(ticks.map(format)) + 12, right = width - RIGHT, floor = height - BOTTOM - 14;
+  const left = leftOf(ticks.map(plain(format))) + 12, right = width - RIGHT, floor = height - BOTTOM - 14;
   const x = logarithmic([least, most], [left, right]), y = logarithmic([least, most], [floor, TOP]);
   let free = Infinity;
   for (const tick of ticks) {
     svg.append(line("grid", left, y(tick), right, y(tick)));
     if (free - y(tick) < 15) continue;
-    svg.append(label(left - 7, y(tick) + 4, format(tick), "end"));
+    svg.append(label(left - 7, y(tick) + 4, plain(format)(tick), "end"));
     free = y(tick);
   }
   logAxis(svg, x, ticks, [left, right], floor, format);
@@ -183,7 +187,7 @@ export function intervals(svg, width, height, { rows, format, zero = null, zone 
   const floor = height - BOTTOM, x = linear([ticks[0], ticks.at(-1)], [left + 10, right]);
   if (zone) svg.append(s("rect", { class: "band", x: x(-zone), y: TOP, width: x(zone) - x(-zone), height: floor - TOP }));
   for (const tick of ticks)
-    svg.append(line("grid", x(tick), TOP, x(tick), floor), label(x(tick), floor + 17, format(tick)));
+    svg.append(line("grid", x(tick), TOP, x(tick), floor), label(x(tick), floor + 17, plain(format)(tick)));
   if (zero !== null) svg.append(line("mark", x(zero), TOP, x(zero), floor));
   rows.forEach(({ name, low, high, value, kind }, i) => {
     const y = TOP + ((i + 0.5) * (floor - TOP)) / rows.length;

@@ -53,6 +53,7 @@ function headline(body, chosen) {
 
 const kinds = (found) => table({
   caption: "Kinds of drift",
+  words: [7],
   head: ["Kind", "Since, UTC", "Effect", "Size", "Baseline", "Now", "Log evidence", "Severity"],
   rows: found.map((one) => {
     const { name, from, size } = KINDS[one.type], [before, now, format] = from(one);
@@ -85,10 +86,11 @@ function overTheTicks(body, evidence, chosen) {
     says: `The evidence is ${number(body.log_evidence)} now and was at most ${number(highest)} in the last ${duration(chosen.seconds)}; ${number(body.log_evidence_threshold)} is the threshold.`,
     entries: [{ name: "evidence", kind: "line now", value: number(body.log_evidence) }, { name: "threshold", kind: "limit", value: number(body.log_evidence_threshold) }, { name: "drift stood", kind: "fill stood" }],
     draw: (svg, width, height) => overTime(svg, width, height, {
-      ...span, bands, lines: [{ kind: "line now", name: "", values }],
+      ...span, bands, floor: 0, lines: [{ kind: "line now", name: "", values }],
       thresholds: [{ value: evidence.log_evidence_threshold, name: "threshold" }],
       marks: since ? [{ at: since, name: "began" }] : [],
     }),
+    words: [2],
     head: ["At, UTC", "Log evidence", "Drift that stood"],
     rows: () => samples.toReversed().slice(0, 120).map((sample) =>
       [clock(sample.at), data(sample.log_evidence, number(sample.log_evidence)), sample.drifts.map((kind) => KINDS[kind].name).join(", ") || "none"]),
@@ -121,6 +123,7 @@ function features(body) {
     h("h3", {}, "What it is asked"),
     table({
       caption: "Features of the requests",
+      words: [1, 5],
       head: ["Feature", "Drift", "Log evidence", "PSI", "Unseen in training", "Moved most"],
       rows: body.features.map((one) => [
         one.feature.replaceAll("_", " "),

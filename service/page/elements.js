@@ -24,6 +24,7 @@ const ICONS = {
   warning: "M8 4V9M8 11.6V12.2",
   degraded: "M4.5 4.5 11.5 11.5M11.5 4.5 4.5 11.5",
   unknown: "M4 8H12",
+  info: "M8 7.4V12M8 4.2V4.6",
 };
 
 export function icon(status) {
@@ -31,6 +32,7 @@ export function icon(status) {
     healthy: s("circle", { cx: 8, cy: 8, r: 7.25 }),
     warning: s("path", { d: "M8 .8 15.4 14.6H.6Z" }),
     degraded: s("path", { d: "M5 .75H11L15.25 5V11L11 15.25H5L.75 11V5Z" }),
+    info: s("circle", { cx: 8, cy: 8, r: 7.25 }),
     unknown: s("circle", { cx: 8, cy: 8, r: 7.25, "stroke-dasharray": "2.5 2" }),
   }[status];
   return s("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, outline,
@@ -54,13 +56,15 @@ export const tiles = (...pairs) =>
   h("dl", { class: "tiles" }, pairs.filter(Boolean).map(([name, value, detail]) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, value, detail && h("small", {}, detail)))));
 
-export function table({ head, rows, caption }) {
+// words: the columns, counted from 0, that hold words and not numbers.
+export function table({ head, rows, caption, words = [] }) {
+  const kind = (column) => ({ class: words.includes(column) && "words" });
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     h("table", {},
       h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, head.map((cell) => h("th", { scope: "col" }, cell)))),
+      h("thead", {}, h("tr", {}, head.map((cell, i) => h("th", { scope: "col", ...kind(i) }, cell)))),
       h("tbody", {}, rows.map(([first, ...cells]) =>
-        h("tr", {}, h("th", { scope: "row" }, first), cells.map((cell) => h("td", {}, cell)))))));
+        h("tr", {}, h("th", { scope: "row" }, first), cells.map((cell, i) => h("td", kind(i + 1), cell)))))));
 }
 
 // How much of a limit is used up.
@@ -68,5 +72,5 @@ export function meter(value, limit, status) {
   const width = Math.max(Math.min((value ?? 0) / limit, 1), 0) * 100;
   return s("svg", { class: `meter ${status}`, viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
     s("rect", { class: "rail", width: 100, height: 6, rx: 3 }),
-    value !== null && s("rect", { class: "used", width: Math.max(width, 1.5), height: 6, rx: 3 }));
+    width > 0 && s("rect", { class: "used", width: Math.max(width, 1.5), height: 6, rx: 3 }));
 }

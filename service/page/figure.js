@@ -6,13 +6,13 @@ const drawings = new WeakMap();
 
 // says: the message of the plot in words. draw(svg, width, height): fills it.
 // entries: the legend, [{name, kind, value}]. rows: given only when the table is opened.
-export function figure({ key, caption, unit, says, entries = [], height = 190, draw, head, rows }) {
+export function figure({ key, caption, unit, says, entries = [], height = 190, draw, head, rows, words }) {
   const plot = h("div", { class: "plot", "data-height": height });
   const legend = entries.length > 0 && h("ul", { class: "legend" }, entries.map(({ name, kind, value }) =>
     h("li", {}, swatch(kind), name, value !== undefined && h("b", {}, value))));
   const details = h("details", { "data-key": key }, h("summary", {}, "Show as table"));
   details.addEventListener("toggle", () => {
-    if (details.open && !details.querySelector("table")) details.append(table({ head, rows: rows(), caption }));
+    if (details.open && !details.querySelector("table")) details.append(table({ head, rows: rows(), caption, words }));
   });
   const svg = () => {
     const title = `${key}-plot`, description = `${key}-says`;

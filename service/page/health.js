@@ -1,7 +1,7 @@
 // Is it healthy, and why not?
 
 import { badge, data, h, icon, meter, runbook } from "./elements.js";
-import { clock, count, duration, number } from "./numbers.js";
+import { clock, count, duration, number, plain, suffixed } from "./numbers.js";
 
 const WORDS = { healthy: "Healthy", warning: "Warning", degraded: "Degraded" };
 const CHECKS = {
@@ -15,7 +15,7 @@ const OUTCOMES = {
   ok: ["healthy", "ok"],
   warning: ["warning", "warning"],
   degraded: ["degraded", "degraded"],
-  insufficient_data: ["unknown", "too few to tell"],
+  insufficient_data: ["unknown", "too early"],
 };
 
 export const statusOf = (body) =>
@@ -52,14 +52,14 @@ function line(check) {
   const { name, of } = CHECKS[check.name] ?? { name: check.name, of: "observations" };
   const [status, word] = OUTCOMES[check.status];
   const unit = UNITS[check.unit] ?? check.unit;
+  const written = (value) => (unit ? suffixed(number(value), unit) : number(value));
   const stands = check.status === "insufficient_data" && check.last_decided
-    && `; stays ${OUTCOMES[check.last_decided][1]}`;
+    && h("small", {}, `stays ${OUTCOMES[check.last_decided][1]}`);
   return h("li", { "data-check": check.name },
     h("span", {}, name, h("small", {}, `${count(check.observations)} ${of}`)),
-    h("span", { class: "measured" }, data(check.value, number(check.value)), unit && check.value !== null ? ` ${unit}` : "",
-      h("small", {}, `limit ${number(check.threshold)}${unit ? ` ${unit}` : ""}`),
+    h("span", { class: "measured" }, data(check.value, written(check.value)), h("small", {}, `limit ${plain(written)(check.threshold)}`),
       meter(check.value, check.threshold, status)),
-    badge(status, [word, stands]));
+    h("span", {}, badge(status, word), stands));
 }
 
 function runbookOf(alert) {

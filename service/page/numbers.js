@@ -1,11 +1,11 @@
 // How numbers are written, everywhere on the page.
 //
-// One rule: counts in full; everything else with three significant digits, except that a whole
-// part is never rounded to tens. What is not known is a dash, never 0.
+// One rule: whole numbers in full; everything else with three significant digits, except that a
+// whole part is never rounded to tens. What is not known is a dash, never 0.
 
 export const ABSENT = "–";
 const DIGITS = 3;
-const THREE_DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: DIGITS });
+const THREE_DIGITS = new Intl.NumberFormat("en", { minimumSignificantDigits: DIGITS, maximumSignificantDigits: DIGITS });
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const SPACE = "\u202f";
 
@@ -14,15 +14,19 @@ const proper = (text) => text.replace("-", "−");
 
 export function number(value) {
   if (!known(value)) return ABSENT;
-  const format = Math.abs(value) < 10 ** (DIGITS - 1) ? THREE_DIGITS : WHOLE;
-  return proper(value === 0 ? "0" : format.format(value));
+  const whole = Number.isInteger(value) || Math.abs(value) >= 10 ** (DIGITS - 1);
+  return proper((whole ? WHOLE : THREE_DIGITS).format(value));
 }
 
-const suffixed = (text, unit) => (text === ABSENT ? text : `${text}${SPACE}${unit}`);
+// For numbers that somebody chose, such as limits and ticks: without zeros at the end.
+export const plain = (format) => (value) =>
+  format(value).replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
+
+export const suffixed = (text, unit) => (text === ABSENT ? text : `${text}${SPACE}${unit}`);
 
 export const count = (value) => (known(value) ? proper(WHOLE.format(value)) : ABSENT);
 export const percent = (value) => suffixed(number(value), "%");
-export const share = (ratio) => percent(known(ratio) ? ratio * 100 : null);
+export const share = (ratio) => percent(known(ratio) ? Number((ratio * 100).toPrecision(15)) : null);
 export const milliseconds = (value) => suffixed(number(value), "ms");
 export const signed = (text) => (/^[1-9]|^0\.\d*[1-9]/.test(text) ? `+${text}` : text);
 export const change = (ratio) => signed(share(ratio));

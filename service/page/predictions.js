@@ -28,7 +28,7 @@ export const predictions = { needs: ["drift", "baseline", "history", "hours", "s
     distribution(drift, baseline, length),
     profile(hours.models[chosen.model].points, baseline),
     stats.total_predictions > 0 && chart(span, points, {
-      key: "mean", caption: "Mean predicted CTR", unit: "CTR", format: share,
+      key: "mean", height: 150, least: null, caption: "Mean predicted CTR", unit: "CTR", format: share,
       lines: [["mean_prediction", "line now", ""]],
       thresholds: [{ value: baseline.mean_prediction, name: `baseline ${share(baseline.mean_prediction)}`, kind: "line before" }],
       says: `The mean prediction was ${share(stats.mean_prediction)} in the last ${span.words}; the baseline's is ${share(baseline.mean_prediction)}.`,

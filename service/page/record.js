@@ -36,7 +36,7 @@ function places(body) {
       body.compare_url && link(body.compare_url, "Compare the runs"), h("span", { class: "quiet" }, `stored in ${bridge.store}; `, h("code", {}, "make ui"), " opens it")),
     failures.length > 0 && h("p", { class: "quiet" }, icon("warning"), " Calls that failed since the bridge started: ", failures.map(([why, times]) => `${why} ${count(times)}`).join(", ")),
     body.runs.length > 0 && h("details", { "data-key": "runs" }, h("summary", {}, `Runs of the last two days (${body.runs.length})`), table({
-      caption: "Runs in MLflow", head: ["Run", "Version", "Kind", "Day"],
+      caption: "Runs in MLflow", words: [1, 2, 3], head: ["Run", "Version", "Kind", "Day"],
       rows: body.runs.map((run) => [link(run.url, run.model_name), run.model_version, run.kind, run.date]),
     })),
   ];

@@ -3,7 +3,7 @@
 import { data, notice, tiles, verdict } from "./elements.js";
 import { figure } from "./figure.js";
 import { overTime } from "./charts.js";
-import { clock, count, duration, milliseconds, number, percent, seconds } from "./numbers.js";
+import { clock, count, duration, milliseconds, number, percent, plain, seconds } from "./numbers.js";
 
 const FAR_ABOVE = 3;
 
@@ -25,7 +25,7 @@ export const traffic = { needs: ["stats", "history", "health"], show(answers, ch
       ["Failed", data(stats.error_rate, percent(stats.error_rate)), `${count(stats.error_count)} requests`],
       ["Mean latency", data(stats.avg_latency_ms, milliseconds(stats.avg_latency_ms)), `± ${milliseconds(stats.std_latency_ms)}`],
       ["p95", data(stats.p95_latency_ms, milliseconds(stats.p95_latency_ms)), `p50 ${milliseconds(stats.p50_latency_ms)}`],
-      ["p99", data(stats.p99_latency_ms, milliseconds(stats.p99_latency_ms)), "slowest one in a hundred"]),
+      ["p99", data(stats.p99_latency_ms, milliseconds(stats.p99_latency_ms)), "one in 100 is slower"]),
     chart(span, points, {
       key: "requests", caption: "Requests", unit: "a minute", format: number,
       lines: [["requests_per_minute", "line now", ""]],
@@ -52,16 +52,16 @@ export function frame(history, points, chosen) {
   };
 }
 
-export function chart(span, points, { key, caption, unit, format, lines, says, limit, limitName, always, thresholds = [], entries }) {
+export function chart(span, points, { key, caption, unit, format, lines, says, limit, limitName, always, thresholds = [], height, least }) {
   const drawn = lines.map(([field, kind, name]) => ({ kind, name, values: points.map((point) => point[field]) }));
-  const highest = Math.max(...drawn.flatMap(({ values }) => values));
+  const highest = Math.max(...drawn[0].values);
   const near = limit !== undefined && (always || highest * FAR_ABOVE >= limit);
-  const shown = near ? [...thresholds, { value: limit, name: `${limitName} ${format(limit)}` }] : thresholds;
-  const beyond = limit !== undefined && !near ? ` · ${limitName} ${format(limit)}, far above` : "";
+  const shown = near ? [...thresholds, { value: limit, name: `${limitName} ${plain(format)(limit)}` }] : thresholds;
+  const beyond = limit !== undefined && !near ? ` · ${limitName} ${plain(format)(limit)}, far above` : "";
   return figure({
-    key, caption, unit: `${unit}, each ${duration(span.step)}${beyond}`, says,
-    entries: entries ?? (lines.length > 1 ? lines.map(([, kind, name]) => ({ name, kind })) : []),
-    draw: (svg, width, height) => overTime(svg, width, height, { ...span, lines: drawn, thresholds: shown, format }),
+    key, caption, height, unit: `${unit}, each ${duration(span.step)}${beyond}`, says,
+    entries: lines.length > 1 ? lines.map(([, kind, name]) => ({ name, kind })) : [],
+    draw: (svg, width, height) => overTime(svg, width, height, { ...span, lines: drawn, thresholds: shown, format, least }),
     head: ["From, UTC", ...lines.map(([, , name]) => `${name || caption}, ${unit}`), "Requests"],
     rows: () => points.filter((point) => point.total_requests !== null).toReversed().map((point) =>
       [clock(point.window_start), ...lines.map(([field]) => data(point[field], format(point[field]))), count(point.total_requests)]),

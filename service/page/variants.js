@@ -46,7 +46,7 @@ function differences({ comparisons, variants: [baseline] }) {
     says: known.map((one) => `${one.challenger}: ${change(relative(one))}, ${interval(one.relative_interval, change)}; ${one.verdict}.`).join(" "),
     draw: (svg, width, height) => intervals(svg, width, height, { format: change, zero: 0, rows: known.map((one) => ({
       name: one.challenger, value: relative(one), low: Math.max(one.relative_interval[0], -1), high: one.relative_interval[1], kind: one.verdict === "undecided" ? "none" : "now" })) }),
-    head: ["Challenger", "Difference", "Interval", "Log evidence", "Verdict"],
+    head: ["Challenger", "Difference", "Interval", "Log evidence", "Verdict"], words: [4],
     rows: () => known.map((one) => [one.challenger, data(relative(one), change(relative(one))), interval(one.relative_interval, change),
       `${number(one.evidence)} of ${number(one.evidence_threshold)}`, one.verdict]),
   });
@@ -64,6 +64,6 @@ function split(ratio) {
   const status = ratio.mismatch ? "warning" : ratio.evidence === null ? "unknown" : "healthy";
   const words = { warning: "Sample-ratio mismatch", unknown: "Split not known yet", healthy: "Split as weighted" }[status];
   return h("p", { class: "split" }, badge(status, words), " ",
-    ratio.shares.map((one) => `${one.model_name} ${share(one.observed)} of ${share(one.expected)}`).join(", "),
+    ratio.shares.map((one) => `${one.model_name} has ${share(one.observed)}, expected ${share(one.expected)}`).join("; "),
     `; log evidence ${number(ratio.evidence)} of ${number(ratio.evidence_threshold)} `, meter(ratio.evidence, ratio.evidence_threshold, status));
 }
