@@ -26,6 +26,7 @@ from service.api.page import page_router
 from service.api.predict import predict_router
 from service.api.quality import quality_router
 from service.api.shadow import shadow_router
+from service.api.shared_answers import SharedAnswers
 from service.monitoring.counts import ModelVersion
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
@@ -186,7 +187,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
     )
     app.include_router(page_router())
     # Outside of the app: its own middleware costs a request more than its body.
-    lane = FastLane(app, predictor=predictor)
+    lane = FastLane(SharedAnswers(app), predictor=predictor)
     return BodyGate(lane, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
 
 

@@ -88,7 +88,9 @@ class Tab:
     def press(self, key: str) -> None:
         """Press and release a key, such as Tab."""
         for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=9)
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=9
+            )
 
     def picture(self, file: Path, *, whole: bool = False) -> None:
         """Photograph the window, or the whole page."""

@@ -29,10 +29,11 @@ function sources() {
   if (!chosen.model) return every;
   const model = encodeURIComponent(chosen.model);
   const points = window === "7d" ? 84 : window === "24h" ? 96 : 72;
+  const slow = Math.min(Math.max(WINDOWS[window] / 720, 10), 60);
   return {
     ...every,
     stats: { path: `/monitoring/stats?model_name=${model}&window=${window}`, every: 10 },
-    history: { path: `/monitoring/history?model_name=${model}&window=${window}&points=${points}`, every: 10 },
+    history: { path: `/monitoring/history?model_name=${model}&window=${window}&points=${points}`, every: slow },
     drift: { path: `/monitoring/drift/${model}`, every: 15 },
     evidence: { path: `/monitoring/drift/${model}/history?window=${window}&points=240`, every: 15 },
     baseline: { path: `/monitoring/baseline/${model}`, every: 60 },
