@@ -26,9 +26,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_CACHE = {".svg": "max-age=86400"}
+"""A tab shows its icon also while the service is down."""
 _HEADERS = {
-    # Asked for again at each visit, and answered by 304 unless the service is another one.
-    "Cache-Control": "no-cache",
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
@@ -46,6 +46,7 @@ class PageFile:
     packed: bytes
     """By gzip."""
     content_type: str
+    cache: str
     tag: str
     """Changes with the content."""
 
@@ -61,12 +62,14 @@ class PageFile:
             content=content,
             packed=gzip.compress(content, mtime=0),
             content_type=_TYPES[path.suffix],
+            # Asked for again at each visit, and answered by 304 unless the service is another one.
+            cache=_CACHE.get(path.suffix, "no-cache"),
             tag=f'W/"{hashlib.sha256(content).hexdigest()[:20]}"',
         )
 
     def answer(self, accepted_encoding: str, known_tags: str) -> Response:
         """Answer one request for the file."""
-        headers = {**_HEADERS, "ETag": self.tag}
+        headers = {**_HEADERS, "Cache-Control": self.cache, "ETag": self.tag}
         if self.tag in {tag.strip() for tag in known_tags.split(",")}:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         content = self.content

@@ -47,7 +47,7 @@ export const verdict = (status, word, ...rest) =>
 
 export const link = (href, text) => h("a", { href }, text);
 export const runbook = (name) => link(`/runbooks/${name}`, "what to do");
-export const code = (text) => h("pre", { tabindex: 0, "aria-label": "command" }, h("code", {}, text));
+export const code = (text) => h("pre", {}, h("code", {}, text));
 
 export const notice = (title, text, command) =>
   h("div", { class: "notice" }, h("p", {}, h("strong", {}, title), " ", text), command && code(command));

@@ -33,11 +33,14 @@ export const health = { needs: ["health"], show: ({ health: body }) => [
 function hero(body) {
   const models = Object.values(body.models), well = models.filter(({ status }) => status === "healthy").length;
   const span = duration((Date.parse(body.window_end) - Date.parse(body.window_start)) / 1000);
+  const undecided = models.every(({ checks }) =>
+    checks.every((check) => check.status === "insufficient_data" && !check.last_decided));
   const whose = body.scope === "fleet" ? `${count(body.replicas_seen)} replicas` : "this instance";
   return h("div", { class: `hero ${body.status}` }, icon(body.status), h("div", {},
     h("p", { class: "status" }, WORDS[body.status]),
     h("p", {}, `${well} of ${models.length} models are healthy. Checked over the last ${span} of ${whose}, at `,
-      h("time", { datetime: body.timestamp }, clock(body.timestamp)), " UTC.")));
+      h("time", { datetime: body.timestamp }, clock(body.timestamp)), " UTC.",
+      undecided && " No check has enough data yet; until then nothing speaks against it.")));
 }
 
 function card(name, { status, checks, total_requests, requests_per_minute }) {

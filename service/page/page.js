@@ -165,6 +165,8 @@ function age() {
   }
 }
 
+// Fetched while they can be: the tab must show one when nothing answers any more.
+for (const status of ["healthy", "warning", "degraded", "unknown"]) new Image().src = `/page/icon-${status}.svg`;
 Object.assign(chosen, readHash());
 $("window").value = chosen.window;
 $("model").addEventListener("change", () => choose({ model: $("model").value }));

@@ -1,6 +1,6 @@
 // How do the A/B variants compare, and is it known yet?
 
-import { badge, code, data, h, meter, notice, runbook, table, verdict } from "./elements.js";
+import { badge, data, h, meter, notice, runbook, table, verdict } from "./elements.js";
 import { figure } from "./figure.js";
 import { intervals } from "./charts.js";
 import { change, count, interval, milliseconds, moment, number, percent, share } from "./numbers.js";
@@ -15,7 +15,7 @@ const ROW = 44;
 export const variants = { needs: ["experiment"], show({ experiment: body }) {
   if (body.status === "no_experiment")
     return [verdict("unknown", "No experiment", "one model gets all users."),
-      notice("To compare two models,", "write experiment.toml such as this, then POST /models/reload:"), code(FILE)];
+      notice("To compare two models,", "write experiment.toml such as this, then POST /models/reload:", FILE)];
   const [status, word] = LOOKS[body.status];
   const sentence = body.summary.replace(/^Undecided: /, "");
   return [
