@@ -55,13 +55,15 @@ class StoredWindows:
     def _step(self, before: Snapshot | None, after: Snapshot | None) -> Window | None:
         if after is None:
             return None
-        if before is None:  # History begins within the step, with the zeros of an epoch.
+        if before is None:  # History begins within the step.
             rows = self.rows(-math.inf, after)
         elif before.at >= after.at:
             return None
         else:
             rows = [before, after] if before.epoch == after.epoch else self.rows(before.at, after)
-        return window_over(rows) if len(rows) > 1 else None
+        window = window_over(rows)
+        # The zeros that a life begins with are no window.
+        return window if window.seconds > 0 else None
 
     def minutes(self, start: float, end: float) -> Iterator[Window]:
         """Cut the span between two boundaries into adjacent windows of whole minutes.
