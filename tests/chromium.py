@@ -128,8 +128,8 @@ def running_chromium(program: str, folder: Path) -> Iterator[Callable[[], Tab]]:
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     quiet = ["--no-first-run", "--disable-background-networking", "--disable-extensions"]
     command = [program, *flags, *quiet, f"--user-data-dir={folder}", "--remote-debugging-pipe"]
-    # The browser reads from its descriptor 3 and writes to 4.
-    shell = ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command]
+    # The browser reads from its descriptor 3 and writes to 4. Bash: sh knows one digit only.
+    shell = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command]
     with (folder.parent / "chromium.log").open("w") as log:
         process = subprocess.Popen(
             shell, pass_fds=(to_browser, from_browser), stdout=log, stderr=log
