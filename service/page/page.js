@@ -137,7 +137,8 @@ function tell(seconds) {
 
 // The tab says how it is, also when another one is in front.
 function announce() {
-  const { status, word } = lost ? { status: "unreachable", word: "not reachable" } : statusOf(answers.health);
+  const { status, word } = lost ? { status: "unreachable", word: "not reachable" }
+    : problems.health ? { status: "unknown", word: "no answer" } : statusOf(answers.health);
   const sign = { healthy: "✓", warning: "▲", degraded: "✕", unreachable: "✕", unknown: "…" }[status];
   document.title = `${sign} ${word} · ctr-monitor`;
   const href = `/page/icon-${status === "unreachable" ? "unknown" : status}.svg`;

@@ -58,32 +58,48 @@ export class Poller {
   async #ask(key) {
     const { path, every } = this.#sources()[key];
     this.#asking = true;
+    const answer = await fetched(path, every);
+    this.#asking = false;
     try {
-      const answer = await fetch(path, {
-        // Pages that look at the same may share an answer that is no older than this.
-        headers: { "Cache-Control": `max-age=${Math.max(Math.floor(every / 2), 1)}` },
-        cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE_MS),
-      });
-      const body = await answer.json();
-      if (this.#failures) this.#regained(key);
-      this.#due.set(key, Date.now() + every * 1000);
-      if (this.#sources()[key]?.path !== path) this.#due.set(key, 0);
-      else if (answer.ok) this.#listener.answered(key, body);
-      else this.#listener.refused(key, body.detail ?? answer.statusText);
-    } catch (error) {
-      if (!(error instanceof TypeError || error instanceof DOMException || error instanceof SyntaxError)) throw error;
-      this.#failures += 1;
-      this.#listener.lost(this.#pause() / 1000);
+      if (answer) this.#take(key, path, every, answer);
+      else this.#lose();
     } finally {
-      this.#asking = false;
       this.#arrange();
     }
+  }
+
+  #take(key, path, every, { ok, body }) {
+    if (this.#failures) this.#regained(key);
+    const wanted = this.#sources()[key]?.path === path;
+    this.#due.set(key, wanted ? Date.now() + every * 1000 : 0);
+    if (!wanted) return;
+    if (ok) this.#listener.answered(key, body);
+    else this.#listener.refused(key, body.detail);
+  }
+
+  #lose() {
+    this.#failures += 1;
+    this.#listener.lost(this.#pause() / 1000);
   }
 
   #regained(key) {
     this.#failures = 0;
     for (const other of this.#due.keys()) if (other !== key) this.#due.set(other, 0);
     this.#listener.back();
+  }
+}
+
+// The answer's body; null where nothing answers in time, or something that is no answer of ours.
+async function fetched(path, every) {
+  try {
+    const answer = await fetch(path, {
+      // Pages that look at the same may share an answer that is no older than this.
+      headers: { "Cache-Control": `max-age=${Math.max(Math.floor(every / 2), 1)}` },
+      cache: "no-store",
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    return { ok: answer.ok, body: await answer.json() };
+  } catch {
+    return null;
   }
 }

@@ -114,6 +114,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Itera
             return sum(variant["predictions"] for variant in variants) == 5040
 
         wait_until(complete, seconds=180, what="clicks to be complete")
+        for model in MODELS:  # these users are others than those of training
+            client.post(f"/monitoring/baseline/{model}/capture?window=1h").raise_for_status()
         yield service
 
 
