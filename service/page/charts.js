@@ -6,7 +6,7 @@ import { linear, logarithmic, nice, powers, times } from "./scales.js";
 
 const TOP = 10, BOTTOM = 24, RIGHT = 12;
 const CHARACTER = 6.6;
-const LABEL_WIDTH = 78;
+const LABEL_WIDTH = 92;
 
 const label = (x, y, text, anchor = "middle", kind = "axis") =>
   s("text", { class: kind, x, y, "text-anchor": anchor }, text);
@@ -35,7 +35,7 @@ export function overTime(svg, width, height, plot) {
     if (to > from) svg.append(s("rect", { class: "band", x: from, y: TOP, width: to - from, height: height - BOTTOM - TOP }));
   }
   valueAxis(svg, ticks, y, left, right, format);
-  for (const tick of times(start, end, Math.max(2, Math.floor((right - left) / LABEL_WIDTH)))) {
+  for (const tick of times(start, end, Math.max(2, Math.floor(width / LABEL_WIDTH)))) {
     const place = x(tick.at);
     svg.append(line("tick", place, height - BOTTOM, place, height - BOTTOM + 4));
     if (place > left + 14 && place < right - 8) svg.append(label(place, height - 6, tick.label));

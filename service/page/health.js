@@ -7,10 +7,10 @@ const WORDS = { healthy: "Healthy", warning: "Warning", degraded: "Degraded" };
 const CHECKS = {
   error_rate: { name: "Error rate", runbook: "CtrErrorBudgetBurn", of: "requests" },
   avg_latency: { name: "Mean latency", runbook: "CtrLatencyBudgetBurn", of: "requests" },
-  drift: { name: "Drift, log evidence", runbook: "CtrDrift", of: "predictions" },
-  calibration: { name: "Calibration, log evidence", runbook: "CtrCalibrationOff", of: "clicks" },
+  drift: { name: "Drift evidence", runbook: "CtrDrift", of: "predictions" },
+  calibration: { name: "Calibration evidence", runbook: "CtrCalibrationOff", of: "clicks" },
 };
-const UNITS = { percent: "%", ms: "ms", nats: "" };
+const UNITS = { percent: "%" };
 const OUTCOMES = {
   ok: ["healthy", "ok"],
   warning: ["warning", "warning"],
@@ -55,7 +55,7 @@ function line(check) {
   const { name, of } = CHECKS[check.name] ?? { name: check.name, of: "observations" };
   const [status, word] = OUTCOMES[check.status];
   const unit = UNITS[check.unit] ?? check.unit;
-  const written = (value) => (unit ? suffixed(number(value), unit) : number(value));
+  const written = (value) => suffixed(number(value), unit);
   const stands = check.status === "insufficient_data" && check.last_decided
     && h("small", {}, `stays ${OUTCOMES[check.last_decided][1]}`);
   return h("li", { "data-check": check.name },

@@ -42,7 +42,7 @@ export function duration(seconds) {
   const whole = Math.max(Math.round(seconds), 0);
   if (whole < 100) return suffixed(String(whole), "s");
   const minutes = Math.round(whole / 60);
-  if (minutes < 100) return suffixed(String(minutes), "min");
+  if (minutes < 100 && minutes % 60) return suffixed(String(minutes), "min");
   const hours = Math.round(minutes / 60);
   return hours < 48 ? suffixed(String(hours), "h") : suffixed(String(Math.round(hours / 24)), "days");
 }

@@ -111,7 +111,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Itera
 
         def complete() -> bool:
             variants = answer(client, "experiment")["variants"]
-            return sum(variant["predictions"] for variant in variants) == 5040
+            return bool(sum(variant["predictions"] for variant in variants) == 5040)
 
         wait_until(complete, seconds=180, what="clicks to be complete")
         for model in MODELS:  # these users are others than those of training
