@@ -25,7 +25,7 @@ export const health = { needs: ["health"], show: ({ health: body }) => [
   hero(body),
   body.rehearsal && h("p", { class: "notice rehearsal" }, icon("warning"), h("strong", {}, " A rehearsal: "),
     "faults are injected on purpose by CTR_FAULTS: ", h("code", {}, body.rehearsal), ". Restart without it to end them."),
-  body.alerts.length > 0 && h("ul", { class: "alerts" }, body.alerts.map((alert) =>
+  body.alerts.length > 0 && h("ul", { class: `alerts ${body.status}` }, body.alerts.map((alert) =>
     h("li", {}, icon(body.status), " ", alert, " — ", runbook(runbookOf(alert))))),
   h("div", { class: "cards" }, Object.entries(body.models).map(([name, model]) => card(name, model))),
 ] };

@@ -70,18 +70,19 @@ const poller = new Poller(sources, {
 
 function show(key) {
   for (const [name, section] of Object.entries(SECTIONS))
-    if (section.needs.includes(key)) render(name);
+    if (section.needs.includes(key) || section.likes?.includes(key)) render(name);
   announce();
 }
 
 function render(name) {
   const section = SECTIONS[name], host = document.querySelector(`#${name} .body`);
-  const refused = section.needs.filter((key) => problems[key]);
-  const missing = section.needs.filter((key) => !(key in answers) && !problems[key]);
-  if (missing.length) return;
+  const refused = new Set(section.needs.filter((key) => problems[key]).map((key) => problems[key]));
+  const asked = [...section.needs, ...(section.likes ?? [])];
+  if (asked.some((key) => !(key in answers) && !problems[key])) return;
   const shown = section.needs.every((key) => key in answers) ? section.show(answers, { ...chosen, seconds: WINDOWS[chosen.window] }) : [];
   swap(host, [
-    refused.map((key) => notice("No answer here for now.", `${problems[key]} It is asked for again by itself.`)),
+    [...refused].map((detail) => notice("No answer here for now:", `${detail}. ${detail.startsWith("window")
+      ? "Choose a shorter span above." : "It is asked for again by itself."}`)),
     shown,
   ]);
 }

@@ -10,7 +10,7 @@ const FINE = 2 ** 0.25;
 const FIRST_BUCKET_GROWS = 2 ** 0.5;
 const SOURCES = { training: "training", request: "four numbers set by hand", capture: "captured traffic" };
 
-export const predictions = { needs: ["drift", "baseline", "history", "hours", "stats"], show(answers, chosen) {
+export const predictions = { needs: ["drift", "baseline", "history", "stats"], likes: ["hours"], show(answers, chosen) {
   const { drift, baseline, history, hours, stats } = answers;
   const points = history.models[chosen.model].points, span = frame(history, points, chosen);
   const now = drift.current_stats, length = duration(seconds(drift.window_end) - seconds(drift.window_start));
@@ -26,7 +26,8 @@ export const predictions = { needs: ["drift", "baseline", "history", "hours", "s
       ["Mean predicted CTR", data(now.mean_prediction, share(now.mean_prediction)), `baseline ${share(baseline.mean_prediction)}`],
       ["Standard deviation", data(now.std_prediction, share(now.std_prediction)), `baseline ${share(baseline.std_prediction)}`]),
     distribution(drift, baseline, length),
-    profile(hours.models[chosen.model].points, baseline),
+    // A service may keep less than a day of history.
+    hours && profile(hours.models[chosen.model].points, baseline),
     stats.total_predictions > 0 && chart(span, points, {
       key: "mean", height: 150, least: null, caption: "Mean predicted CTR", unit: "CTR", format: share,
       lines: [["mean_prediction", "line now", ""]],

@@ -16,7 +16,7 @@ export const traffic = { needs: ["stats", "history", "health"], show(answers, ch
   const limits = { errors: limit("error_rate"), latency: limit("avg_latency") };
   const bad = stats.error_rate > limits.errors || stats.avg_latency_ms > limits.latency;
   return [
-    verdict(bad ? "warning" : "healthy", `${number(stats.requests_per_minute)} requests a minute`,
+    verdict(bad ? "degraded" : "healthy", `${number(stats.requests_per_minute)} requests a minute`,
       `now; in the last ${span.words} 95 % were answered within ${milliseconds(stats.p95_latency_ms)}, `,
       `${percent(stats.error_rate)} failed.`),
     tiles(
