@@ -40,18 +40,20 @@ export function overTime(svg, width, height, plot) {
     svg.append(line("tick", place, height - BOTTOM, place, height - BOTTOM + 4));
     if (place > left + 14 && place < right - 8) svg.append(label(place, height - 6, tick.label));
   }
+  const notes = [];
   for (const { value, name, kind = "limit" } of thresholds) {
     svg.append(line(kind, left, y(value), right, y(value)));
     const above = y(value) - 5;
-    svg.append(label(right - 2, above > TOP + 2 ? above : y(value) + 14, name, "end", "note"));
+    notes.push(label(right - 2, above > TOP + 2 ? above : y(value) + 14, name, "end", "note"));
   }
   for (const mark of marks)
     if (mark.at >= start && mark.at <= end) {
       const place = x(mark.at), before = place > (left + right) / 2;
       svg.append(line("mark", place, TOP, place, height - BOTTOM));
-      svg.append(label(place + (before ? -5 : 5), height - BOTTOM - 7, mark.name, before ? "end" : "start", "note"));
+      notes.push(label(place + (before ? -5 : 5), height - BOTTOM - 7, mark.name, before ? "end" : "start", "note"));
     }
   for (const { kind, values } of lines) svg.append(...path(kind, at.map(x), values, y));
+  svg.append(...notes);
   hover(svg, { at, x, y, lines, left, right, height, format });
 }
 
