@@ -19,6 +19,8 @@ COPY experiment.toml ./
 COPY scripts/run_api.py scripts/train_models.py scripts/test_monitoring.py ./scripts/
 COPY service ./service
 COPY bridge ./bridge
+# What the page at / says to do when an alert fires.
+COPY docs/runbooks ./docs/runbooks
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \

@@ -6,6 +6,7 @@ set -eu
 packages=""
 command -v promtool >/dev/null || packages="$packages prometheus"
 command -v victoria-metrics >/dev/null || packages="$packages victoria-metrics"
+command -v chromium >/dev/null || packages="$packages chromium"
 command -v amtool >/dev/null || packages="$packages prometheus-alertmanager"
 command -v wrk >/dev/null || packages="$packages wrk"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"

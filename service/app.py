@@ -17,13 +17,16 @@ from service.api.errors import install_error_handlers
 from service.api.experiment import experiment_router
 from service.api.fast_lane import FastLane
 from service.api.feedback import feedback_router
+from service.api.history import history_router
 from service.api.mlflow import mlflow_router
 from service.api.models import models_router
 from service.api.monitoring import monitoring_router
 from service.api.operations import operations_router
+from service.api.page import page_router
 from service.api.predict import predict_router
 from service.api.quality import quality_router
 from service.api.shadow import shadow_router
+from service.api.shared_answers import SharedAnswers
 from service.monitoring.counts import ModelVersion
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
@@ -169,6 +172,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             scopes, shares=lambda: serving.now.shadow_shares, history_seconds=settings.history
         )
     )
+    app.include_router(history_router(scopes, baselines, history_seconds=settings.history))
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
     app.include_router(experiment_router(scopes))
     app.include_router(
@@ -181,8 +185,9 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             ui_url=settings.mlflow_ui,
         )
     )
+    app.include_router(page_router())
     # Outside of the app: its own middleware costs a request more than its body.
-    lane = FastLane(app, predictor=predictor)
+    lane = FastLane(SharedAnswers(app), predictor=predictor)
     return BodyGate(lane, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
 
 

@@ -103,6 +103,7 @@ def _serve(settings: Settings) -> None:
         address = _url(listener)
         print(
             f"serving {release.experiment.shares()} at {address}\n"
+            f"  look     {address}/\n"
             f"  try it   {address}/docs\n"
             f"  health   {address}/monitoring/health\n"
             f"  stats    {address}/monitoring/stats\n"

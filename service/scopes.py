@@ -181,6 +181,7 @@ class ScopeParts:
         return Scope(
             name=name,
             source=source,
+            interval_seconds=interval_seconds,
             quality=quality,
             watches=watches if judges else None,
             monitor=Monitor(

@@ -39,11 +39,12 @@ def running_service(
     env: Mapping[str, str] | None = None,
     workers: int = 1,
     cwd: Path = ROOT,
+    port: int = 0,
 ) -> Iterator[Service]:
     """Start the service as a user would and stop it as Ctrl-C would; without a bridge."""
     command = [
         *(sys.executable, str(ROOT / "scripts" / "run_api.py")),
-        *("--port", "0", "--workers", str(workers)),
+        *("--port", str(port), "--workers", str(workers)),
         *("--state-dir", str(state_dir), "--models-dir", str(models_dir)),
     ]
     log_file = state_dir.with_name(f"{state_dir.name}.log")

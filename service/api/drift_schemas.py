@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from service.api.feature_schemas import NO_FEATURES, FeatureDriftBody
-from service.api.monitoring_schemas import utc
+from service.api.monitoring_schemas import BucketBody, buckets_of, utc
 from service.api.scopes import ScopeBody, ScopeName, staleness
 from service.monitoring.calibration.detector import MIN_CLICKS
 from service.monitoring.calibration.report import CalibrationReport
@@ -172,6 +173,9 @@ class DriftReportBody(ScopeBody):
         Field(description="The baseline knows no wander: only gross changes are found."),
     ]
     observations: Annotated[int, Field(description="Predictions in the window.")]
+    distribution: Annotated[
+        list[BucketBody], Field(description="Of them; the baseline's is in its own answer.")
+    ]
     window_start: datetime
     window_end: datetime
     features: Annotated[
@@ -205,6 +209,10 @@ class DriftReportBody(ScopeBody):
             log_evidence_threshold=LOG_THRESHOLD,
             commissioning=report.commissioning,
             observations=report.observations,
+            distribution=buckets_of(
+                predictions.bounds[:-1].tolist(),
+                np.diff(predictions.cumulative, prepend=0.0).tolist(),
+            ),
             window_start=utc(report.window.start),
             window_end=utc(report.window.end),
             features=[FeatureDriftBody.of(feature) for feature in features],

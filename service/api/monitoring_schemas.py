@@ -1,12 +1,14 @@
 """Bodies of the monitoring endpoints."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.api.scopes import ScopeBody, ScopeName, staleness
+from service.monitoring.baseline import HourlyDistribution
 from service.monitoring.health import Check, CheckStatus, HealthStatus, ModelHealth
 from service.monitoring.monitor import HealthReport
 from service.monitoring.statistics import MILLISECONDS, PERCENT, ModelStatistics
@@ -210,6 +212,35 @@ class CaptureBody(BaseModel):
     note: Annotated[str, Field(max_length=500)] = ""
 
 
+class BucketBody(BaseModel):
+    """The observations above `lower`, or in the first bucket at it, and at most `upper`."""
+
+    lower: float
+    upper: float
+    observations: int
+
+
+def buckets_of(bounds: Sequence[float], counts: Sequence[float]) -> list[BucketBody]:
+    """Give the buckets of predictions; what is above 1, and cannot be, is left out.
+
+    Args:
+        bounds: Finite upper bounds, ascending.
+        counts: Not cumulative; a last one may be of what is above all bounds.
+    """
+    return [
+        BucketBody(lower=lower, upper=upper, observations=round(count))
+        for lower, upper, count in zip((0.0, *bounds), bounds, counts, strict=False)
+    ]
+
+
+class BaselineHourBody(BaseModel):
+    """An hour of the UTC day."""
+
+    hour: int
+    observations: int
+    mean_prediction: float | None
+
+
 class StoredBaselineBody(BaseModel):
     """The baseline in force."""
 
@@ -228,6 +259,13 @@ class StoredBaselineBody(BaseModel):
     window_std_latency_ms: float | None
     has_distribution: Annotated[
         bool, Field(description="Whether drift can compare shapes, not only moments.")
+    ]
+    distribution: Annotated[
+        list[BucketBody] | None, Field(description="Of its predictions; null where not known.")
+    ]
+    hours: Annotated[
+        list[BaselineHourBody] | None,
+        Field(description="Its predictions by hour of the UTC day; null where not known."),
     ]
     window_start: Annotated[datetime | None, Field(description="Of captured traffic.")]
     window_end: datetime | None
@@ -252,12 +290,30 @@ class StoredBaselineBody(BaseModel):
             window_std_prediction=baseline.window_std_prediction,
             window_std_latency_ms=_milliseconds(baseline.window_std_latency_seconds),
             has_distribution=baseline.predictions is not None,
+            distribution=_distribution(baseline.predictions),
+            hours=_hours(baseline.predictions),
             window_start=None if baseline.window_start is None else utc(baseline.window_start),
             window_end=None if baseline.window_end is None else utc(baseline.window_end),
             created_at=baseline.created_at,
             created_by=baseline.created_by,
             note=baseline.note,
         )
+
+
+def _distribution(known: HourlyDistribution | None) -> list[BucketBody] | None:
+    if known is None:
+        return None
+    return buckets_of(known.bounds.tolist(), known.counts.sum(axis=0).tolist())
+
+
+def _hours(known: HourlyDistribution | None) -> list[BaselineHourBody] | None:
+    if known is None:
+        return None
+    sizes, means = known.counts.sum(axis=1).tolist(), known.hourly_means
+    return [
+        BaselineHourBody(hour=hour, observations=size, mean_prediction=mean)
+        for hour, (size, mean) in enumerate(zip(sizes, means, strict=True))
+    ]
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -34,6 +34,8 @@ class Scope:
 
     name: ScopeName
     source: HistorySource
+    interval_seconds: float
+    """Between two stored snapshots."""
     monitor: Monitor
     quality: QualityWatch
     watches: Watches | None

@@ -74,6 +74,15 @@ class HourlyDistribution:
         return float(self.sums.sum() / self.observations) if self.observations else math.nan
 
     @property
+    def hourly_means(self) -> list[float | None]:
+        """Mean of each hour of the day; None where it has no observation."""
+        sizes = self.counts.sum(axis=1).tolist()
+        return [
+            total / size if size else None
+            for total, size in zip(self.sums.tolist(), sizes, strict=True)
+        ]
+
+    @property
     def std(self) -> float:
         """Population standard deviation over all hours; NaN where there is no observation."""
         if not self.observations:

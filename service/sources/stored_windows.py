@@ -1,6 +1,8 @@
 """Windows that lie wholly in the stored history."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from service.monitoring.history import History
 from service.monitoring.snapshot import Snapshot
@@ -34,6 +36,34 @@ class StoredWindows:
         if first is None and rows[0].epoch >= start:
             rows.insert(0, _beginning(rows[0]))
         return window_over(rows)
+
+    def adjacent(self, boundaries: Sequence[float], *, until: float) -> list[Window | None]:
+        """Cut at boundaries of the clock; the last window ends with what is stored by ``until``.
+
+        Each row is read once, however many windows there are.
+
+        Returns:
+            A window for each boundary, which begins there; None where nothing was stored since.
+        """
+        rows = [self._history.at_boundary(time) for time in (*boundaries, until)]
+        return [self._step(before, after) for before, after in pairwise(rows)]
+
+    def newest(self) -> Snapshot | None:
+        """Give the newest row; None where nothing is stored."""
+        return self._history.at_boundary(math.inf)
+
+    def _step(self, before: Snapshot | None, after: Snapshot | None) -> Window | None:
+        if after is None:
+            return None
+        if before is None:  # History begins within the step.
+            rows = self.rows(-math.inf, after)
+        elif before.at >= after.at:
+            return None
+        else:
+            rows = [before, after] if before.epoch == after.epoch else self.rows(before.at, after)
+        window = window_over(rows)
+        # The zeros that a life begins with are no window.
+        return window if window.seconds > 0 else None
 
     def minutes(self, start: float, end: float) -> Iterator[Window]:
         """Cut the span between two boundaries into adjacent windows of whole minutes.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,62 @@ def test_a_baseline_is_captured_from_the_source(asked: Asked) -> None:
     assert captured["mean_prediction"] == pytest.approx(
         math.fsum(asked.scores) / REQUESTS, rel=1e-12
     )
+
+
+def test_steps_over_time_add_up_to_the_whole_and_begin_at_the_clocks_multiples(
+    asked: Asked,
+) -> None:
+    whole = asked.stats(window="1h")
+    told = asked.get("/monitoring/history", model_name="xgboost", window="1h", points=60).json()
+    points = told["models"]["xgboost"]["points"]
+    known = [point for point in points if point["total_requests"] is not None]
+
+    assert told["scope"] == asked.scope
+    assert told["step_seconds"] == 60
+    assert len(points) <= 60
+    assert sum(point["total_requests"] for point in known) == whole["total_requests"]
+    assert sum(point["total_predictions"] for point in known) == whole["total_predictions"]
+    weighted = sum(
+        point["mean_prediction"] * point["total_predictions"]
+        for point in known
+        if point["total_predictions"]
+    )
+    assert weighted / REQUESTS == pytest.approx(whole["mean_prediction"], rel=1e-9)
+    starts = [datetime.fromisoformat(point["window_start"]) for point in known]
+    ends = [datetime.fromisoformat(point["window_end"]) for point in known]
+    assert starts[1:] == ends[:-1]
+    assert all(point["window_start"].endswith(":00Z") for point in points if point not in known)
+
+
+def test_a_history_over_time_refuses_what_it_cannot_give(asked: Asked) -> None:
+    assert asked.get("/monitoring/history", model_name="nobody").status_code == 404
+    assert asked.get("/monitoring/history", window="9y").status_code == 422
+    assert asked.get("/monitoring/history", points=501).status_code == 422
+    assert asked.get("/monitoring/history").json()["models"].keys() == {"xgboost", "logistic"}
+
+
+def test_the_distributions_that_are_compared_are_those_of_the_answers(
+    answering: tuple[httpx.Client, list[float]],
+) -> None:
+    client, scores = answering
+    drift = client.get("/monitoring/drift/xgboost").json()
+    baseline = client.get("/monitoring/baseline/xgboost").json()
+
+    for bucket in drift["distribution"]:
+        inside = [s for s in scores if bucket["lower"] < s <= bucket["upper"]]
+        assert bucket["observations"] == len(inside)
+    assert sum(bucket["observations"] for bucket in drift["distribution"]) == REQUESTS
+    assert [bucket["upper"] for bucket in baseline["distribution"]] == [
+        bucket["upper"] for bucket in drift["distribution"]
+    ]
+    assert (
+        sum(bucket["observations"] for bucket in baseline["distribution"])
+        == baseline["observations"]
+    )
+    hours = baseline["hours"]
+    assert [hour["hour"] for hour in hours] == list(range(24))
+    total = math.fsum(
+        hour["mean_prediction"] * hour["observations"] for hour in hours if hour["observations"]
+    )
+    assert all((hour["mean_prediction"] is None) == (hour["observations"] == 0) for hour in hours)
+    assert total / baseline["observations"] == pytest.approx(baseline["mean_prediction"])

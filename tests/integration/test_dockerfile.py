@@ -59,10 +59,12 @@ def test_the_image_has_the_programs_and_nothing_else(tmp_path: Path) -> None:
     copy_into(tmp_path)
 
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("bridge", "service", "scripts", "experiment.toml"),
+        *("bridge", "docs", "service", "scripts", "experiment.toml"),
     }
     suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
-    assert suffixes <= {".py", ".toml", ".typed"}
+    page = {".css", ".html", ".js", ".svg"}
+    assert suffixes <= {".py", ".toml", ".typed", ".md", *page}
+    assert [path.name for path in (tmp_path / "docs").iterdir()] == ["runbooks"]
 
 
 def test_the_last_stage_is_slim_and_without_a_compiler() -> None:
