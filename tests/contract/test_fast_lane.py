@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -219,7 +220,7 @@ def test_both_ways_are_counted_in_the_same_series(client: httpx.Client) -> None:
 
 
 class OnlyHour:
-    """A predictor that answers the hour, and fails at 13."""
+    """A predictor that answers the hour, fails at 13 and has a defect at 15."""
 
     async def answer(
         self, requests: list[AdRequest], *, model_name: None, arrived: float, render: Render
@@ -227,6 +228,8 @@ class OnlyHour:
         del model_name
         if requests[0].hour == 13:
             raise ModelFailedError("m", ErrorType.EXCEPTION)
+        if requests[0].hour == 15:
+            raise ZeroDivisionError("a defect of ours")
         predictions = [Prediction("id", one.hour / 100, "m", "v") for one in requests]
         return render(predictions, (time.perf_counter() - arrived) * 1000)
 
@@ -256,7 +259,8 @@ def through_the_lane(path: str, body: bytes, query: bytes = b"") -> tuple[list[M
         "ctr.body": ArrivedBody(body, time.perf_counter()),
     }
     lane = FastLane(behind, predictor=OnlyHour())  # type: ignore[arg-type]
-    asyncio.run(lane(scope, receive, send))
+    with suppress(ZeroDivisionError):  # for uvicorn, which logs it
+        asyncio.run(lane(scope, receive, send))
     return sent, passed_on
 
 
@@ -294,3 +298,10 @@ def test_a_failing_model_gets_the_documented_error() -> None:
     assert passed_on == 0
     assert start["status"] == 500
     assert json.loads(body["body"])["detail"] == "the model 'm' failed: exception"
+
+
+def test_a_defect_is_answered_too() -> None:
+    [start, body], _ = through_the_lane("/predict_ctr", json.dumps({**VALID, "hour": 15}).encode())
+
+    assert start["status"] == 500
+    assert json.loads(body["body"])["detail"] == "the service failed; its log says why"

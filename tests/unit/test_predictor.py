@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,9 +42,12 @@ VERSION = "20261123T000000Z-abcdef"
 NAMES = FeatureEncoder({key.table: {} for key in KEYS}).names
 
 
+SMALL_CALL_ANSWERED = threading.Event()
+
+
 @dataclass(frozen=True)
 class HourModel:
-    """Answers a hundredth of the hour; fails at 13, knows no number at 14."""
+    """Answers a hundredth of the hour; fails at 13, knows no number at 14, waits at 16."""
 
     kind: ClassVar[str] = "hour"
     file_name: ClassVar[str] = "hour.json"
@@ -54,6 +58,8 @@ class HourModel:
         hours = features[:, self.feature_names.index("hour_effect")].astype(np.float64)
         if (hours == 13).any():
             raise RuntimeError("thirteen")
+        if (hours == 16).any() and not SMALL_CALL_ANSWERED.wait(10):
+            raise TimeoutError("nobody else was answered")
         return np.where(hours == 14, math.nan, hours / 100)
 
     def to_bytes(self) -> bytes:
@@ -165,6 +171,29 @@ def test_calls_of_one_turn_get_their_own_rows_back(world: World) -> None:
     assert world.counted("ctr_requests_total", outcome="success") == 3
     assert world.counted("ctr_prediction_ratio_count") == 6
     assert world.counted("ctr_feature_values_total", feature="hour", value="5") == 1
+
+
+def test_a_large_call_is_scored_beside_the_loop(world: World) -> None:
+    SMALL_CALL_ANSWERED.clear()
+
+    async def ask(*hours: int) -> bytes:
+        return await world.predictor.answer(
+            [AdRequest("u", "a", "d", "p", hour, 0) for hour in hours],
+            model_name="m",
+            arrived=time.perf_counter(),
+            render=lambda predictions, _: str(len(predictions)).encode(),
+        )
+
+    async def run() -> bytes:
+        large = asyncio.create_task(ask(*[16] * 1000))
+        assert await ask(1) == b"1"
+        SMALL_CALL_ANSWERED.set()
+        return await large
+
+    assert asyncio.run(run()) == b"1000"
+    assert world.counted("ctr_requests_total", outcome="success") == 2
+    assert world.counted("ctr_prediction_ratio_count") == 1001
+    assert world.counted("ctr_requests_in_progress") == 0
 
 
 def test_a_row_that_breaks_the_model_fails_its_own_call_alone(world: World) -> None:
