@@ -16,7 +16,7 @@ from service.prediction.faults import FaultInjector
 from service.prediction.prediction_id import Signer
 from service.prediction.serving import ServedModels
 from service.prediction.shadow import ShadowScorer
-from service.prediction.turn import Call, Part, Render, Scored, TurnScorer, groups_of, settle
+from service.prediction.turn import Call, Part, Render, Scored, TurnScorer, groups_of
 from service.telemetry.recorder import Recorder
 
 _LARGE_ROWS = 256
@@ -108,9 +108,10 @@ class Predictor:
             # Written before scoring: a worker that hangs in a model shows what it hangs with.
             self._recorder.flush()
             scored = [done for group in groups_of(calls) for done in self._scorer.score(group)]
-            self._scorer.finish(calls, scored)
         except Exception as defect:  # noqa: BLE001 - must not leave anybody waiting for ever
-            _give_up(calls, defect)
+            self._scorer.give_up(calls, defect)
+        else:
+            self._scorer.finish(calls, scored)
 
     async def _answer_large(self, call: Call) -> None:
         try:
@@ -119,14 +120,10 @@ class Predictor:
             for group in groups_of([call]):
                 loop = asyncio.get_running_loop()
                 scored += await loop.run_in_executor(self._threads, self._scorer.score, group)
-            self._scorer.finish([call], scored)
         except Exception as defect:  # noqa: BLE001 - must not leave anybody waiting for ever
-            _give_up([call], defect)
-
-
-def _give_up(calls: Sequence[Call], defect: Exception) -> None:
-    for call in calls:
-        settle(call, defect)
+            self._scorer.give_up([call], defect)
+        else:
+            self._scorer.finish([call], scored)
 
 
 def _assigned(call: Call, requests: Sequence[AdRequest]) -> list[Part]:

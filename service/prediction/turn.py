@@ -152,6 +152,7 @@ class TurnScorer:
         self._signer = signer
         self._faults = faults
         self._failing: set[str] = set()
+        self._gave_up = False
 
     def score(self, group: Group) -> Sequence[Scored]:
         """Score a group; where that fails, part by part, so that one row fails alone.
@@ -169,6 +170,27 @@ class TurnScorer:
 
         A call is recorded after it was rendered: a defect there is an error of its request.
         """
+        try:
+            outcomes = self._finished(calls, scored)
+        except Exception as defect:  # noqa: BLE001 - must not leave anybody waiting for ever
+            outcomes = [defect] * len(calls)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            _settle(call, outcome)
+
+    def give_up(self, calls: Sequence[Call], defect: Exception) -> None:
+        """Answer calls that a defect kept from being scored; each counts as an error."""
+        # Once a streak, as above all a defect must not fill the disk.
+        if not self._gave_up:
+            _LOGGER.error("requests could not be scored", exc_info=defect)
+        self._gave_up = True
+        for call in calls:
+            for part in call.parts:
+                part.error = ErrorType.EXCEPTION
+        self.finish(calls, ())
+
+    def _finished(
+        self, calls: Sequence[Call], scored: Sequence[Scored]
+    ) -> Sequence[bytes | Exception]:
         now = time.time()
         for each in scored:
             self._name(each, milliseconds=int(now * 1000))
@@ -181,8 +203,7 @@ class TurnScorer:
         for each in scored:
             self._record(each, now=now, finished=finished)
         self._recorder.flush()
-        for call, outcome in zip(calls, outcomes, strict=True):
-            settle(call, outcome)
+        return outcomes
 
     def _spared(self, group: Group) -> Sequence[Part]:
         model, now = group.served.bundle.name, time.monotonic()
@@ -211,6 +232,7 @@ class TurnScorer:
             group.parts[0].error = error
             return ()
         self._failing.discard(bundle.name)
+        self._gave_up = False
         return [Scored(group, scores)]
 
     def _name(self, scored: Scored, *, milliseconds: int) -> None:
@@ -260,7 +282,7 @@ class TurnScorer:
                     part.served.reservoir.failed(now, seconds)
 
 
-def settle(call: Call, outcome: bytes | Exception) -> None:
+def _settle(call: Call, outcome: bytes | Exception) -> None:
     """Give a call its answer, unless whoever asked has gone or it has one."""
     if call.answer.done():
         return

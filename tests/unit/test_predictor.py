@@ -225,6 +225,24 @@ def test_a_defect_in_answering_is_counted_and_leaves_nobody_waiting(world: World
     assert world.counted("ctr_requests_in_progress") == 0
 
 
+def test_requests_that_cannot_be_encoded_are_answered_and_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a defect of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FeatureEncoder, "encode", broken)
+        outcomes = world.ask([1], [2] * 1000)
+    [good] = world.ask([1])
+
+    assert all(isinstance(outcome, ModelFailedError) for outcome in outcomes)
+    assert good == b"0.01"
+    assert world.counted("ctr_requests_total", outcome="error") == 2
+    assert world.counted("ctr_requests_total", outcome="success") == 1
+    assert world.counted("ctr_requests_in_progress") == 0
+
+
 def test_a_model_that_keeps_failing_is_logged_once_a_streak(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
