@@ -24,6 +24,7 @@ from bridge.tracking import (
     TrackingUnavailableError,
 )
 from bridge.tracking_uri import TrackingStore
+from service.formats import written_later
 from service.monitoring.tracking import Point, TrackedRun
 
 _TIMEOUT_SECONDS = 5
@@ -50,7 +51,9 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.db.utils import _initialize_tables  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-RUN_KEY_TAG, VERSION_TAG = "ctr.run_key", "ctr.version"
+RUN_KEY_TAG, VERSION_TAG, FORMAT_TAG = "ctr.run_key", "ctr.version", "ctr.format"
+RUN_FORMAT = 1
+"""Of what a run holds: its tags, and what its metrics mean."""
 _LONGEST_PARAM = 500
 _METRICS_PER_CALL = 1000
 _RUNS_PER_PAGE, _PAGES_LOOKED_AT = 1000, 5
@@ -97,6 +100,7 @@ class MlflowTracking:
                     self._experiment_name, artifact_location=self._store.artifact_location
                 )
             else:
+                self._refuse_newer(self._client, found.experiment_id)
                 self._experiment_id = found.experiment_id
                 if found.lifecycle_stage == "deleted":
                     self._client.restore_experiment(found.experiment_id)
@@ -165,7 +169,7 @@ class MlflowTracking:
                 experiment_id,
                 start_time=run.start_ms,
                 run_name=run.name[:_LONGEST_NAME],
-                tags={**run.tags, **parent, RUN_KEY_TAG: run.key},
+                tags={**run.tags, **parent, RUN_KEY_TAG: run.key, FORMAT_TAG: str(RUN_FORMAT)},
             )
             del self._in_doubt_until[run.key]
             return str(created.info.run_id)
@@ -221,6 +225,26 @@ class MlflowTracking:
         client, _ = self._connected()
         with self._own_errors(restore=(client, run_id)):
             client.set_terminated(run_id, status="FINISHED", end_time=end_ms)
+
+    def _refuse_newer(self, client: MlflowClient, experiment_id: str) -> None:
+        others = client.search_runs(
+            [experiment_id],
+            filter_string=f"tags.`{FORMAT_TAG}` != '{RUN_FORMAT}'",
+            max_results=_RUNS_PER_PAGE,
+        )
+        said = [run.data.tags[FORMAT_TAG] for run in others]
+        newest = max((int(form) for form in said if form.isdecimal()), default=RUN_FORMAT)
+        if newest > RUN_FORMAT:
+            raise TrackingUnavailableError(
+                written_later(
+                    f"the experiment {self._experiment_name} of {self._store.name}",
+                    form=FORMAT_TAG,
+                    found=newest,
+                    known=RUN_FORMAT,
+                    instead="set MLFLOW_EXPERIMENT_NAME to another",
+                ),
+                "schema",
+            )
 
     def _opened(self) -> MlflowClient:
         if self._store.is_database:

@@ -1,13 +1,13 @@
 """The bridge as a process: the composition root of this package."""
 
+import logging
 import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from bridge.report import draw_in_own_process
 from bridge.runs import RunNaming
 from bridge.schedule import scheduler_of
 from bridge.sending import Sender
+from bridge.tracking import Tracking
 from bridge.tracking_uri import TrackingStore, store_of
 from service import __version__
+from service.allocator import share_one_arena
 from service.monitoring.bridge_status import BridgeStatus
 from service.monitoring.mlflow_links import experiment_link
 from service.monitoring.tracking import EntryKind
@@ -36,6 +38,8 @@ from service.state.errors import StateError
 from service.state.experiments import StoredExperiment
 from service.state.store import State, open_state
 
+_LOGGER = logging.getLogger(__name__)
+
 _FREEZE_SECONDS = 2.0
 _SEND_SECONDS = 1.0
 _RELEASES_SECONDS = 15.0
@@ -44,13 +48,36 @@ _HOUSEKEEPING_SECONDS = 600.0
 _KEPT_SECONDS = 7 * 86_400.0
 _MOST_POINTS_WAITING = 2_000_000
 _NICENESS = 10
+_ANYTHING_BYTES = 1024
 
 
 class Bridge:
     """The jobs of one bridge and what they share."""
 
-    def __init__(self, settings: Settings, store: TrackingStore, state: State) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: TrackingStore,
+        state: State,
+        *,
+        tracking: Tracking | None = None,
+        draw_report: Callable[[str], Path] = draw_in_own_process,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Compose.
+
+        Args:
+            settings: The service's.
+            store: Where the history goes.
+            state: What the service writes.
+            tracking: Who writes it there; by default MLflow.
+            draw_report: Draws the report of the run with this key, in a folder of its own.
+            clock: Unix seconds.
+            monotonic: Seconds of a clock that nobody sets.
+        """
         self._store = store
+        self._clock = clock
         self._window_seconds = settings.bridge_window
         self._history = state.history(settings.monitored_scope)
         self._outbox = state.outbox(settings.monitored_scope)
@@ -62,8 +89,10 @@ class Bridge:
             state.leases,
             scope=settings.monitored_scope,
             holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            clock=clock,
+            monotonic=monotonic,
         )
-        self._tracking = MlflowTracking(store, settings.mlflow_experiment_name)
+        self._tracking = tracking or MlflowTracking(store, settings.mlflow_experiment_name)
         self._freezer = Freezer(
             history=self._history,
             drift_samples=state.drift_samples(settings.monitored_scope),
@@ -96,14 +125,19 @@ class Bridge:
             grace_seconds=2 * settings.snapshot_interval,
         )
         self._sender = Sender(
-            outbox=self._outbox, tracking=self._tracking, holds_lease=self.lease.is_held
+            outbox=self._outbox,
+            tracking=self._tracking,
+            holds_lease=self.lease.is_held,
+            clock=clock,
+            monotonic=monotonic,
         )
-
         self._filing = Filing(
             outbox=self._outbox,
             tracking=self._tracking,
             holds_lease=self.lease.is_held,
-            draw_report=draw_in_own_process,
+            draw_report=draw_report,
+            clock=clock,
+            monotonic=monotonic,
         )
 
     @property
@@ -118,7 +152,7 @@ class Bridge:
 
     def freeze(self) -> int:
         """Freeze what is due; returns the number of windows."""
-        return self._freezer.freeze(time.time()) if self.lease.is_held() else 0
+        return self._freezer.freeze(self._clock()) if self.lease.is_held() else 0
 
     def send(self) -> int:
         """Send what waits; returns the number of points."""
@@ -126,14 +160,14 @@ class Bridge:
         sent = self._sender.send()
         if unknown and self.experiment_id is not None:
             link = experiment_link(self._ui_url, self.experiment_id)
-            print(f"the history in MLflow: {link}", flush=True)
+            _LOGGER.info("the history in MLflow: %s", link)
         return sent
 
     def record_releases(self) -> int:
         """Put new model versions into the outbox; returns how many."""
         if not self.lease.is_held():
             return 0
-        return freeze_releases(self._models_dir, self._outbox, at=time.time())
+        return freeze_releases(self._models_dir, self._outbox, at=self._clock())
 
     def file(self) -> int:
         """Send what comes with files; returns the number of entries."""
@@ -143,13 +177,13 @@ class Bridge:
     def keep_lease(self) -> None:
         """Renew the lease and say how it goes."""
         if self.lease.renew():
-            self._statuses.save(self._status(time.time()))
+            self._statuses.save(self._status(self._clock()))
 
     def keep_house(self) -> None:
         """Drop what was sent long ago, and samples where too much waits."""
         if self.lease.is_held():
             self._dropped += self._outbox.prune(
-                time.time(), kept_seconds=_KEPT_SECONDS, most_points=_MOST_POINTS_WAITING
+                self._clock(), kept_seconds=_KEPT_SECONDS, most_points=_MOST_POINTS_WAITING
             )
 
     def _status(self, now: float) -> BridgeStatus:
@@ -192,7 +226,7 @@ def open_bridge(settings: Settings) -> Iterator[Bridge]:
     """
     store = store_of(settings, Path.cwd())
     if store.warning:
-        print(f"note: {store.warning}", file=sys.stderr, flush=True)
+        _LOGGER.warning("%s", store.warning)
     with open_state(settings.state_store) as state:
         bridge = Bridge(settings, store, state)
         try:
@@ -209,6 +243,7 @@ def run(settings: Settings, *, end_with_stdin: bool) -> None:
         settings: The service's.
         end_with_stdin: Whether to stop when whoever started this process is gone.
     """
+    share_one_arena()
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -235,7 +270,9 @@ def run(settings: Settings, *, end_with_stdin: bool) -> None:
 
 
 def _wait_for_end_of_stdin(stopped: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not `sys.stdin`, whose lock a thread that reads takes with it: the interpreter would abort.
+    while os.read(0, _ANYTHING_BYTES):
+        pass
     stopped.set()
 
 

@@ -3,6 +3,7 @@
 Drawn from the state store in a process of its own, which ends and gives its memory back.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from bridge.points import Numbers, common_numbers
 from bridge.slot_reader import SlotReader
 from bridge.windows import SECONDS_PER_DAY, Slot
+from service.logs import FORMAT_VARIABLE
 from service.monitoring.counts import ModelVersion
 from service.monitoring.tracking import EntryKind, TrackedRun
 from service.state.store import State
@@ -53,11 +55,18 @@ def draw_in_own_process(run_key: str) -> Path:
     command = [sys.executable, "-m", "bridge", "report", "--run", run_key, "--output", str(file)]
     try:
         subprocess.run(  # noqa: S603 - our own words
-            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
+            command,
+            # What it says becomes a part of what is said here.
+            env={**os.environ, FORMAT_VARIABLE: "text"},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=True,
         )
     except subprocess.SubprocessError as error:
         shutil.rmtree(folder)
-        why = str(getattr(error, "stderr", None) or error).strip()[-500:]
+        said = str(getattr(error, "stderr", None) or error).strip()[-500:]
+        why = said.rpartition("python -m bridge report: error: ")[2]
         raise ReportError(f"the report of {run_key} cannot be drawn: {why}") from error
     return file
 

@@ -46,5 +46,5 @@ class _Steady:
             self._failing = True
         else:
             if self._failing:
-                _LOGGER.warning("%s works again", self._name)
+                _LOGGER.info("%s works again", self._name)
             self._failing = False

@@ -84,6 +84,8 @@ class Sender:
         """Send the oldest entries of one run."""
         most = _POINTS_PER_CALL if run_key in self._surely_new else _POINTS_PER_REPEAT
         waiting = self._outbox.waiting(run_key, most_points=most)
+        if not waiting:
+            return 0
         run_id = self._run_id(run_key, store)
         try:
             self._tell(run_id, [item.entry for item in waiting])

@@ -54,6 +54,10 @@ class Tracking(Protocol):
         TrackingUnavailableError: In every method, when the store does not answer in time.
     """
 
+    @property
+    def experiment_id(self) -> str | None:
+        """Which experiment it is, once it was reached."""
+
     def connect(self) -> str:
         """Find or create the experiment.
 

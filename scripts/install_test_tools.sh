@@ -4,10 +4,14 @@
 set -eu
 "$(dirname "$0")/install_compose.sh"
 packages=""
+command -v curl >/dev/null || packages="$packages curl"
+command -v ps >/dev/null || packages="$packages procps"
 command -v promtool >/dev/null || packages="$packages prometheus"
 command -v victoria-metrics >/dev/null || packages="$packages victoria-metrics"
 command -v chromium >/dev/null || packages="$packages chromium"
 command -v amtool >/dev/null || packages="$packages prometheus-alertmanager"
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages="$packages faketime"
+command -v strace >/dev/null || packages="$packages strace"
 command -v wrk >/dev/null || packages="$packages wrk"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 [ -n "$packages" ] || exit 0

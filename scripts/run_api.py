@@ -4,10 +4,16 @@ import sys
 from pathlib import Path
 
 # Started by path, from any folder: the packages are beside this folder.
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# Every worker imports this file again and needs only the path.
+from service.command_line import Command, start
+
+
+def _load() -> Command:
+    from service.launcher import RUN_API  # noqa: PLC0415 - once it is known that it runs
+
+    return RUN_API
+
+
 if __name__ == "__main__":
-    from service.launcher import main
-
-    sys.exit(main())
+    sys.exit(start(_load))

@@ -4,9 +4,16 @@ import sys
 from pathlib import Path
 
 # Started by path, from any folder: the packages are beside this folder.
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from service.smoke import main
+from service.command_line import Command, start
+
+
+def _load() -> Command:
+    from service.smoke import SMOKE  # noqa: PLC0415 - once it is known that it runs
+
+    return SMOKE
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(_load))

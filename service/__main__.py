@@ -4,40 +4,40 @@ Each command loads only what it needs.
 """
 
 import sys
-from collections.abc import Sequence
 
-_COMMANDS = """\
-usage: python -m service [COMMAND] [FLAGS]
-
-commands:
-  serve   serve the trained models (also without a command)
-  score   score a click log offline, and write a baseline from it
-  replay  say what the drift detector would have said about old traffic
-
-python -m service COMMAND --help explains the flags of each."""
+from service.command_line import Command, CommandGroup, Offer
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run a command, `serve` where none is named; returns the exit status."""
-    match arguments:
-        case ["-h" | "--help"]:
-            print(_COMMANDS)
-            return 0
-        case ["replay", *rest]:
-            from service.replay import main as replay  # noqa: PLC0415 - see above
+def _serve() -> Command:
+    from service.launcher import SERVE  # noqa: PLC0415 - see above
 
-            return replay(rest)
-        case ["score", *rest]:
-            from service.scoring.command import main as score  # noqa: PLC0415 - see above
+    return SERVE
 
-            return score(rest)
-        case ["serve", *rest] | [*rest]:
-            from service.launcher import main as serve  # noqa: PLC0415 - see above
 
-            return serve(rest)
-        case _:
-            raise AssertionError(arguments)
+def _score() -> Command:
+    from service.scoring.command import SCORE  # noqa: PLC0415 - see above
 
+    return SCORE
+
+
+def _replay() -> Command:
+    from service.replay import REPLAY  # noqa: PLC0415 - see above
+
+    return REPLAY
+
+
+SERVICE = CommandGroup(
+    name="python -m service",
+    summary="serve the trained models, or do something else with them",
+    commands={
+        "serve": Offer("serve the trained models until stopped (also without a command)", _serve),
+        "score": Offer("score a click log offline, and write a baseline from it", _score),
+        "replay": Offer("say what the drift detector would have said about old traffic", _replay),
+    },
+    default="serve",
+    epilog="python -m service COMMAND --help explains the flags of each.",
+)
+main = SERVICE.main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from service import __version__
+from service.api.admission import Admission
 from service.api.body_gate import BodyGate
+from service.api.browser_headers import BrowserHeaders
+from service.api.documented_api import DocumentedApi
 from service.api.drift import drift_router
 from service.api.errors import install_error_handlers
 from service.api.experiment import experiment_router
@@ -25,17 +27,22 @@ from service.api.operations import operations_router
 from service.api.page import page_router
 from service.api.predict import predict_router
 from service.api.quality import quality_router
+from service.api.reference import reference_router
+from service.api.request_ids import RequestIds
 from service.api.shadow import shadow_router
 from service.api.shared_answers import SharedAnswers
+from service.api.write_guard import WriteGuard
+from service.logs import begin_logging
 from service.monitoring.counts import ModelVersion
 from service.prediction.faults import FaultInjector, parse_faults
 from service.prediction.feedback import Feedback
-from service.prediction.prediction_id import Signer, origin_of, signing_key
+from service.prediction.prediction_id import Signer, origin_of
 from service.prediction.predictor import Predictor
 from service.prediction.release import Release
 from service.prediction.release_store import ReleaseStore
 from service.prediction.serving import Serving
 from service.prediction.shadow import ShadowScorer
+from service.prediction.signing_keys import signing_keys
 from service.release_follower import ReleaseFollower
 from service.releasing import Releases, reloading_on_hangup
 from service.sampling import Sampling
@@ -73,19 +80,19 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
 
     serving = Serving(release, recorder=recorder, reservoir=reservoir)
     shadow = ShadowScorer(recorder)
-    key = signing_key(settings.signing_key, settings.state_dir / "signing.key")
+    keys = signing_keys(*settings.signing_keys)
     predictor = Predictor(
         serving=lambda: serving.now,
         recorder=recorder,
         shadow=shadow,
-        signer=Signer(key, origin=origin_of(settings.instance)),
+        signer=Signer(keys[0], origin=origin_of(settings.instance)),
         faults=FaultInjector(parse_faults(settings.faults), started=time.monotonic()),
     )
 
     feedback = Feedback(
         clicks=state.clicks,
         recorder=recorder,
-        signing_key=key,
+        signing_keys=keys,
         attribution_seconds=settings.attribution_window,
     )
 
@@ -121,6 +128,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await follower.catch_up()
         favour_event_loop()
         tasks = [follower.run(), *(ticker.run() for ticker in tickers)]
         running = [asyncio.create_task(task) for task in tasks]
@@ -137,19 +145,19 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
         state.close()
         files.close()
 
-    app = FastAPI(
-        title="ctr-monitor",
-        version=__version__,
-        summary="Click-through-rate predictions whose monitoring can be trusted.",
+    app = DocumentedApi(
         lifespan=lifespan,
+        docs_url=None,  # They are in reference_router.
+        redoc_url=None,
         # What happens is recorded in our own metrics; to find that nobody has set OpenTelemetry up
         # costs each request as much as to parse its body.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_error_handlers(app, recorder)
     app.include_router(predict_router(predictor))
-    app.include_router(feedback_router(feedback))
-    app.include_router(models_router(releases))
+    guard = WriteGuard(settings.api_token, loopback=settings.loopback)
+    app.include_router(feedback_router(feedback, guard))
+    app.include_router(models_router(releases, guard))
     app.include_router(
         operations_router(
             registry_of(metrics, shown_only=True),
@@ -165,6 +173,7 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             history_seconds=settings.history,
             min_predictions=settings.min_predictions,
             rehearsal=settings.faults,
+            guard=guard,
         )
     )
     app.include_router(
@@ -174,7 +183,6 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
     )
     app.include_router(history_router(scopes, baselines, history_seconds=settings.history))
     app.include_router(drift_router(scopes, baselines, history_seconds=settings.history))
-    app.include_router(experiment_router(scopes))
     app.include_router(
         quality_router(scopes, baselines, longest_seconds=settings.longest_quality_window)
     )
@@ -185,14 +193,25 @@ def create_app(settings: Settings, metrics: MetricsFolder, release: Release) -> 
             ui_url=settings.mlflow_ui,
         )
     )
-    app.include_router(page_router())
+    for router in (experiment_router(scopes), page_router(), reference_router()):
+        app.include_router(router)
     # Outside of the app: its own middleware costs a request more than its body.
-    lane = FastLane(SharedAnswers(app), predictor=predictor)
-    return BodyGate(lane, recorder=recorder, max_batch_bytes=settings.max_body_bytes)
+    return RequestIds(
+        BodyGate(
+            Admission(
+                FastLane(BrowserHeaders(SharedAnswers(app)), predictor=predictor),
+                recorder=recorder,
+                most_at_once=settings.max_concurrency,
+            ),
+            recorder=recorder,
+            max_batch_bytes=settings.max_body_bytes,
+        )
+    )
 
 
 def create_worker() -> ASGIApp:
     """Build a worker of the epoch that the launcher has begun, from the environment."""
+    begin_logging(os.environ, process="worker")
     end_with_parent()
     settings = Settings.from_environment(os.environ)
     metrics = MetricsFolder.latest(settings.metrics_dir)

@@ -1,107 +1,101 @@
-"""Starts the service: checks what it needs, begins a new epoch of counters, runs the workers."""
+"""Starts the service: listens, begins a new life, runs the workers."""
 
 import argparse
-import fcntl
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
+from service.allocator import give_memory_back
+from service.beginning import CannotStartError, begin, only_service, writable
 from service.bridge_process import bridge_beside
-from service.monitoring.snapshot import Snapshot
-from service.prediction.faults import InvalidFaultsError, parse_faults
-from service.prediction.prediction_id import InvalidSigningKeyError, signing_key
-from service.prediction.release import Release, ReleaseRefusedError
-from service.prediction.release_store import ReleaseBusyError, ReleaseStore
+from service.command_line import Command, ExitStatus
+from service.http_protocol import BoundedHttpProtocol
+from service.logs import say
+from service.prediction.faults import InvalidFaultsError
+from service.prediction.release import ReleaseRefusedError
+from service.prediction.release_store import ReleaseBusyError
+from service.prediction.signing_keys import InvalidSigningKeyError
 from service.settings import InvalidSettingsError, Settings, variable
 from service.state.errors import StateError
-from service.state.store import open_state
-from service.telemetry.folder import MetricsFolder
-from service.telemetry.registry import registry_of
-from service.worker_process import Terminal, give_memory_back
+from service.supervisor import Workers
+from service.telemetry.errors import CountersUnavailableError
+from service.worker_process import allow_open_files, interrupt_waits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _LOGGER = logging.getLogger(__name__)
 
-_EPOCH_STEP_SECONDS = 0.001
-_LOOK_AGAIN_SECONDS = 0.1
 _WORKER_SILENCE_SECONDS = 30
 """A worker is silent while it imports; on a busy machine the default of 5 s kills it for ever."""
-_OLD_WORKERS_SECONDS = 15.0
-"""How long to wait for workers whose launcher was killed; they end themselves."""
 _LAST_ANSWERS_SECONDS = 10
 """When told to stop: how long requests that are being answered may take."""
+_ACCEPTED_AT_ONCE = 16
+"""Handles on the listening socket. Of each the event loop accepts one connection a turn, and under
+load a turn takes 10 ms: with one, the probes of an orchestrator would wait behind 100 a second."""
 _FLAGS = ("host", "port", "workers", "state_dir", "models_dir", "experiment_file")
 
 
-class CannotStartError(Exception):
-    """Something that the service needs is missing; the message says what to do."""
-
-
-_CANNOT_START = (
-    CannotStartError,
-    InvalidFaultsError,
-    InvalidSettingsError,
-    InvalidSigningKeyError,
-    ReleaseBusyError,
-    ReleaseRefusedError,
-    StateError,
-)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until stopped; returns the exit status."""
-    flags = _parser().parse_args(arguments)
+def _run(flags: argparse.Namespace) -> int:
     given = {variable(flag): getattr(flags, flag) for flag in _FLAGS if getattr(flags, flag)}
     # Workers are processes of their own and read the same variables.
     os.environ.update(given)
-    try:
-        settings = Settings.from_environment(os.environ)
-        _serve(settings)
-    except _CANNOT_START as error:
-        print(f"cannot start: {error}", file=sys.stderr)
-        return 2
-    return 0
+    _serve(Settings.from_environment(os.environ))
+    return ExitStatus.DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Serve the trained models.",
-        epilog="Each flag is also a variable, such as CTR_PORT; the README lists them all.",
-    )
+def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="port to listen on (8000)")
     parser.add_argument("--workers", help="processes that serve (1)")
-    parser.add_argument("--state-dir", help="folder of what survives a restart (var)")
-    parser.add_argument("--models-dir", help="folder that training writes to (models)")
-    parser.add_argument("--experiment-file", help="A/B test (experiment.toml where there is one)")
-    return parser
+    parser.add_argument(
+        "--state-dir", metavar="DIR", help="folder of what survives a restart (var)"
+    )
+    parser.add_argument(
+        "--models-dir", metavar="DIR", help="folder that training writes to (models)"
+    )
+    parser.add_argument(
+        "--experiment-file", metavar="FILE", help="A/B test (experiment.toml where there is one)"
+    )
+
+
+SERVE = Command(
+    name="python -m service serve",
+    summary="serve the trained models until stopped",
+    add_flags=_add_flags,
+    run=_run,
+    process="service",
+    epilog="Each flag is also a variable, such as CTR_PORT; the README lists them all.",
+    misuses=(InvalidFaultsError, InvalidSettingsError),
+    failures=(
+        CannotStartError,
+        CountersUnavailableError,
+        InvalidSigningKeyError,
+        ReleaseBusyError,
+        ReleaseRefusedError,
+        StateError,
+    ),
+    serves=True,
+)
+RUN_API = replace(SERVE, name="python scripts/run_api.py")
 
 
 def _serve(settings: Settings) -> None:
     # It asks for a release; while the service starts it must not end it, nor any worker.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with _only_service(settings.state_dir), _listening(settings.host, settings.port) as listener:
-        with _writable(settings.state_dir):
-            signing_key(settings.signing_key, settings.state_dir / "signing.key")
-            # They may still hold a release that they were making, and count.
-            _wait_for_old_workers(MetricsFolder.all(settings.metrics_dir))
-            release = _begin_release(settings)
-            metrics = _begin_epoch(settings)
-        address = _url(listener)
-        print(
+    allow_open_files()
+    with only_service(settings.state_dir), _listening(settings.host, settings.port) as listeners:
+        release, metrics = begin(settings)
+        address = _url(listeners[0])
+        say(
             f"serving {release.experiment.shares()} at {address}\n"
             f"  look     {address}/\n"
             f"  try it   {address}/docs\n"
@@ -110,155 +104,48 @@ def _serve(settings: Settings) -> None:
             f"  metrics  {address}/metrics\n"
             f"  history  {address}/monitoring/mlflow, or `make ui`\n"
             "Ctrl-C stops; SIGHUP, or a POST to /models/reload, serves what is on disk by then",
-            flush=True,
+            to=sys.stdout,
         )
-        if settings.workers == 1:
-            # FastAPI and the rest of a worker: a launcher of several goes without.
-            from service.app import create_app  # noqa: PLC0415 - see above
-
-            config = _config(create_app(settings, metrics, release), settings)
-        else:
-            del release  # The workers load their own.
-            give_memory_back()
-            config = _config("service.app:create_worker", settings)
         # After Ctrl-C uvicorn has stopped in good order and raises the interrupt once more.
-        with (
-            bridge_beside() if settings.bridge_enabled else nullcontext(),
-            suppress(KeyboardInterrupt),
-        ):
-            if settings.workers == 1:
-                uvicorn.Server(config).run(sockets=[listener])
-            else:
-                _Workers(config, sockets=[listener]).run()
+        with suppress(KeyboardInterrupt):
+            with interrupt_waits():
+                if settings.workers == 1:
+                    # FastAPI and the rest of a worker: a launcher of several goes without.
+                    from service.app import create_app  # noqa: PLC0415 - see above
 
-
-class _Workers(Multiprocess):
-    """Uvicorn's supervisor, which hears of a worker's death at once.
-
-    It awaits the answer to a ping on a pipe of which it holds the worker's end open too. So a
-    worker that dies after being asked is waited for until the time-out, and signals with it.
-    """
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        super().__init__(config, sockets)
-        self._terminal = Terminal()
-
-    def init_processes(self) -> None:
-        super().init_processes()
-        self._leave_worker_ends()
-
-    def keep_subprocess_alive(self) -> None:
-        super().keep_subprocess_alive()
-        self._leave_worker_ends()
-
-    def handle_hup(self) -> None:
-        """Have one worker make a release, which all then serve; none is restarted."""
-        if self._terminal.has_gone():
-            self.handle_term()
-            return
-        for process in self.processes:
-            # One that is starting does not hear it yet.
-            if process.pid is not None and process.is_ready(timeout=1):
-                os.kill(process.pid, signal.SIGHUP)
-                return
-        _LOGGER.error("no release: no worker is ready; try again")
-
-    def _leave_worker_ends(self) -> None:
-        for process in self.processes:
-            process.child_conn.close()
+                    with writable(settings.state_dir):
+                        app = create_app(settings, metrics, release)
+                    config = _config(app, settings)
+                else:
+                    del release  # The workers load their own.
+                    give_memory_back()
+                    config = _config("service.app:create_worker", settings)
+            with bridge_beside() if settings.bridge_enabled else nullcontext():
+                if settings.workers == 1:
+                    uvicorn.Server(config).run(sockets=listeners)
+                else:
+                    # It tells of the death of a worker, as of what it does itself.
+                    logging.getLogger("uvicorn.error").setLevel(_LOGGER.getEffectiveLevel())
+                    Workers(config, sockets=listeners).run()
 
 
 def _config(app: "ASGIApp | str", settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
+        interface="asgi3",  # It cannot tell of a callable that only gives a coroutine.
         workers=settings.workers,
         access_log=False,
-        log_level="warning",
+        http=BoundedHttpProtocol,
+        log_config=None,  # Its records go where ours do.
         timeout_worker_healthcheck=_WORKER_SILENCE_SECONDS,
         proxy_headers=False,
         timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
     )
 
 
-def _begin_release(settings: Settings) -> Release:
-    release = ReleaseStore(settings.releases_dir).begin(
-        settings.models_dir, settings.experiment_file
-    )
-    for model in parse_faults(settings.faults):
-        if model not in release.bundles:
-            raise CannotStartError(f"{variable('faults')}: there is no model {model!r}")
-    return release
-
-
-def _begin_epoch(settings: Settings) -> MetricsFolder:
-    """Store what the last life counted, then begin at zero.
-
-    The history has the old totals before their files go: a crash in between stores them again,
-    which changes nothing.
-    """
-    ended = MetricsFolder.all(settings.metrics_dir)
-    with open_state(settings.state_store) as state:
-        history = state.history(settings.scope)
-        now = time.time()
-        # A history without any life is that of a new name or a new store: what was counted before
-        # belongs to another, which has the clicks on it.
-        for folder in ended if history.last_epoch() is not None else ():
-            # Dated by what it holds: the time since then belongs to no epoch.
-            last_written = max(min(folder.read().last_written, now), folder.began)
-            history.append_final(registry_of(folder).snapshot(last_written))
-        # The clock may have been set back; epochs are told apart and ordered by their beginning.
-        later_than_last = (history.last_epoch() or 0.0) + _EPOCH_STEP_SECONDS
-        metrics = MetricsFolder.begin(settings.metrics_dir, max(now, later_than_last))
-        # Windows that reach back before the first tick begin here, at zero.
-        zero = Snapshot(at=metrics.began, epoch=metrics.began, counters={}, gauges={})
-        history.append(metrics.began, zero)
-        # Hosts whose name never comes back, as those of pods, thin their history no more.
-        state.forget_silent_scopes(now - 2 * settings.history)
-    for folder in ended:
-        shutil.rmtree(folder.path)
-    return metrics
-
-
 @contextmanager
-def _only_service(state_dir: Path) -> Iterator[None]:
-    """Keep a second service from counting into the same state."""
-    with _writable(state_dir):
-        state_dir.mkdir(parents=True, exist_ok=True)
-        lock_file = (state_dir / "service.lock").open("w")
-    with lock_file as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStartError(
-                f"another service is using the state folder {state_dir}; "
-                f"stop it or set {variable('state_dir')}"
-            ) from error
-        yield
-
-
-@contextmanager
-def _writable(state_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CannotStartError(
-            f"the state folder {state_dir} cannot be used: {error.strerror}; "
-            f"mend it or set {variable('state_dir')}"
-        ) from error
-
-
-def _wait_for_old_workers(ended: Sequence[MetricsFolder]) -> None:
-    """Wait until nobody counts into an ended epoch any more: what comes after is not stored."""
-    deadline = time.monotonic() + _OLD_WORKERS_SECONDS
-    while any(folder.living_workers() for folder in ended):
-        if time.monotonic() > deadline:
-            raise CannotStartError("workers of the last start are still running; stop them")
-        time.sleep(_LOOK_AGAIN_SECONDS)
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -267,9 +154,11 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             f"cannot listen on {host} port {port}: {error.strerror}; "
             f"set {variable('host')} or {variable('port')}"
         ) from error
-    with listener:
+    with ExitStack() as opened:
+        opened.enter_context(listener)
         listener.set_inheritable(True)
-        yield listener
+        again = (listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))
+        yield [listener, *map(opened.enter_context, again)]
 
 
 def _url(listener: socket.socket) -> str:

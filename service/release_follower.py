@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
+from service.allocator import give_memory_back
 from service.prediction.release import Release, ReleaseRefusedError
 from service.prediction.release_store import Acknowledgement, Pointer, ReleaseStore, Stand
 from service.prediction.serving import Serving
-from service.worker_process import give_memory_back
 
 _LOOK_AGAIN_SECONDS = 0.1
 _TRY_AGAIN_SECONDS = 2.0
@@ -28,17 +28,24 @@ class ReleaseFollower:
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
-            try:
-                await self._follow()
-            except Exception:
-                # Whatever fails, it goes on as it is and tries again. Once a streak.
-                if not self._failing:
-                    _LOGGER.exception("cannot follow a release; what was served is served on")
-                self._failing = True
-                await asyncio.sleep(_TRY_AGAIN_SECONDS)
-            else:
-                self._failing = False
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await self.catch_up()
+            await asyncio.sleep(_TRY_AGAIN_SECONDS if self._failing else _LOOK_AGAIN_SECONDS)
+
+    async def catch_up(self) -> None:
+        """Serve what is to be served by now.
+
+        To be called before a worker answers: between its loading a release and its being known to
+        others there may have been another, which nobody has waited for it to serve.
+        """
+        try:
+            await self._follow()
+        except Exception:
+            # Whatever fails, it goes on as it is and tries again. Once a streak.
+            if not self._failing:
+                _LOGGER.exception("cannot follow a release; what was served is served on")
+            self._failing = True
+        else:
+            self._failing = False
 
     async def _follow(self) -> None:
         pointer = self._store.pointer()

@@ -239,7 +239,7 @@ async def _reload_and_log(releases: Releases) -> None:
     except (*REFUSALS, OSError) as problem:
         _LOGGER.warning("no release: %s", problem)
     else:
-        _LOGGER.warning("%s", released)
+        _LOGGER.info("%s", released)
 
 
 async def _until_none(missing: Callable[[], frozenset[str]], seconds: float) -> Sequence[str]:

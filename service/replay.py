@@ -8,11 +8,12 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from service.command_line import Command, ExitStatus, UsageError, add_json
+from service.logs import say
 from service.monitoring.baseline import Baseline
 from service.monitoring.drift.budget import LOG_THRESHOLD
 from service.monitoring.drift.detector import DriftDetector, Evidence
@@ -28,30 +29,21 @@ from service.state.errors import StateError
 from service.state.store import open_state
 from service.tick_files import UnusableTicksError, read_both
 
-_CANNOT_REPLAY = (InvalidSettingsError, ModelFolderError, StateError, UnusableTicksError)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Replay; returns the exit status."""
-    parser = _parser()
-    flags = parser.parse_args(arguments)
+def _run(flags: argparse.Namespace) -> int:
     files = flags.reference is not None and flags.ticks is not None
     if not files and (flags.reference or flags.ticks or flags.start is None):
-        parser.error("give --reference and --ticks, or --from for the service's own history")
-    try:
-        settings = Settings.from_environment(os.environ)
-        materiality = settings.materiality if flags.materiality is None else flags.materiality
-        if files:
-            evidence = _replay_files(flags.reference, flags.ticks, materiality)
-        else:
-            end = flags.end or datetime.now(UTC)
-            span = flags.start.timestamp(), end.timestamp()
-            evidence = _replay_history(settings, flags.model, span, materiality)
-    except _CANNOT_REPLAY as error:
-        print(f"cannot replay: {error}", file=sys.stderr)
-        return 2
+        raise UsageError("give --reference and --ticks, or --since for the service's own history")
+    settings = Settings.from_environment(os.environ)
+    materiality = settings.materiality if flags.materiality is None else flags.materiality
+    if files:
+        evidence = _replay_files(flags.reference, flags.ticks, materiality)
+    else:
+        end = flags.end or datetime.now(UTC)
+        span = flags.start.timestamp(), end.timestamp()
+        evidence = _replay_history(settings, flags.model, span, materiality)
     _print(evidence, as_json=flags.json)
-    return 0
+    return ExitStatus.DONE
 
 
 def replay(
@@ -160,36 +152,43 @@ def _print(evidence: Evidence, *, as_json: bool) -> None:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr)
+    say(text, to=sys.stderr)
 
 
 def _iso(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds, tz=UTC).isoformat(timespec="seconds")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m service replay",
-        description="Replay recorded ticks, or the service's history, through the drift detector.",
-        epilog="The history is found through the service's CTR_ settings, which also give the "
-        "thresholds; the baseline is the one in force now.",
-    )
+def _add_flags(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("from files")
-    files.add_argument("--reference", type=Path, help="ticks that were right, .npz")
-    files.add_argument("--ticks", type=Path, help="ticks to judge, .npz")
+    files.add_argument("--reference", type=Path, metavar="FILE", help="ticks that were right, .npz")
+    files.add_argument("--ticks", type=Path, metavar="FILE", help="ticks to judge, .npz")
     own = parser.add_argument_group("from the service's own history")
     own.add_argument(
-        "--from", dest="start", type=_time, metavar="TIME", help="ISO time, UTC by default"
+        "--since", dest="start", type=_time, metavar="TIME", help="ISO time, UTC by default"
     )
-    own.add_argument("--to", dest="end", type=_time, metavar="TIME", help="by default now")
-    own.add_argument("--model", help="needed where there are several")
+    own.add_argument("--until", dest="end", type=_time, metavar="TIME", help="by default now")
+    own.add_argument("--model", metavar="NAME", help="which model; needed where there are several")
     parser.add_argument(
         "--materiality",
         type=_share,
+        metavar="SHARE",
         help="change of the mean, as a share of it, that is immaterial (CTR_MATERIALITY, 0.01)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
+    add_json(parser)
+
+
+REPLAY = Command(
+    name="python -m service replay",
+    summary="replay recorded ticks, or the service's history, through the drift detector",
+    add_flags=_add_flags,
+    run=_run,
+    process="replay",
+    epilog="The history is found through the service's CTR_ settings, which also give the "
+    "thresholds; the baseline is the one in force now.",
+    misuses=(InvalidSettingsError,),
+    failures=(ModelFolderError, StateError, UnusableTicksError),
+)
 
 
 def _share(text: str) -> float:

@@ -1,5 +1,6 @@
 """Composes what monitors this instance and, with Prometheus as the source, the fleet."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,19 +49,21 @@ class ScopeParts:
         baselines: ActiveBaselines,
         plan: Callable[[], Plan],
         holder: str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._state = state
         self._baselines = baselines
         self._plan = plan
         self._holder = holder
+        self._clock = clock
         self._api: PrometheusApi | None = None
 
     def build(self, registry: FolderRegistry) -> tuple[Scopes, Sequence[TickJob]]:
         """Give what answers, and the clock's work for it: this instance's first."""
         settings = self._settings
         history = self._state.history(settings.scope)
-        source = local_source(registry, history)
+        source = local_source(registry, history, self._clock)
         alone = settings.monitoring_source == "local"
         instance = self._scope(
             ScopeName.INSTANCE,
@@ -88,6 +91,7 @@ class ScopeParts:
             history=everywhere,
             values=self._state.values,
             interval_seconds=settings.fleet_interval,
+            clock=self._clock,
         )
         scope = self._scope(
             ScopeName.FLEET,
@@ -215,6 +219,7 @@ class ScopeParts:
             interval_seconds=interval_seconds,
             housekeeping=partial(self._keep_house, key, self._state.history(key)),
             shared=shared,
+            clock=self._clock,
         )
 
     def _keep_house(self, key: str, history: History, now: float) -> None:

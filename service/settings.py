@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from service.logs import LogFormat, LogLevel
 from service.monitoring.drift.window_test import DriftThresholds
 from service.monitoring.experiment.report import MARGIN
 from service.monitoring.health import HealthPolicy
@@ -58,6 +59,12 @@ class Settings(BaseModel):
     """A/B test in TOML; by default ``experiment.toml`` where there is one."""
     signing_key: Annotated[str, Field(min_length=32)] | None = None
     """Secret that signs prediction ids, shared by replicas; by default made in the state folder."""
+    signing_key_before: Annotated[str, Field(min_length=32)] | None = None
+    """The signing key before this one, whose ids are still taken; by default as for the key."""
+    api_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]*$")] | None = None
+    """Token that clicks, baselines, reloads and rollbacks must bear; needed beyond loopback."""
+    max_concurrency: Annotated[int, Field(ge=1)] = 256
+    """Requests that a worker answers at one time; the others are told to come again."""
     state_url: str | None = None
     """State store, such as ``postgresql://...``; by default SQLite in the state folder."""
     instance: Annotated[str, Field(min_length=1, max_length=128)] = Field(
@@ -122,6 +129,10 @@ class Settings(BaseModel):
     """Whether a ``file:`` URI really means MLflow's retired file store."""
     mlflow_ui_url: str | None = None
     """Where people open MLflow; by default the tracking server, or ``http://127.0.0.1:5000``."""
+    log_format: LogFormat = "auto"
+    """Form of the log: ``text``, ``json``, or by ``auto`` text on a terminal and JSON elsewhere."""
+    log_level: LogLevel = "info"
+    """From ``debug``, ``info``, ``warning`` or ``error`` on the log tells something."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Largest batch that is read; other bodies may have 64 KiB."""
 
@@ -131,6 +142,15 @@ class Settings(BaseModel):
         if 60 % seconds:
             raise ValueError(f"{seconds} does not divide 60; use 1, 2, 3, 4, 5, 6, 10, 12, 15, ...")
         return seconds
+
+    @field_validator("mlflow_tracking_uri", "mlflow_ui_url", "prometheus_url")
+    @classmethod
+    def _can_be_taken_apart(cls, address: str | None) -> str | None:
+        try:
+            urlsplit(address or "")
+        except ValueError as error:  # without the address, which may hold a password
+            raise ValueError("not an address such as http://127.0.0.1:5000") from error
+        return address
 
     @model_validator(mode="after")
     def _windows_fit_ticks(self) -> Self:
@@ -161,9 +181,19 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _faults_only_on_loopback(self) -> Self:
-        if self.faults and not _is_loopback(self.host):
+        if self.faults and not self.loopback:
             raise ValueError(f"CTR_FAULTS is for rehearsals on 127.0.0.1, not on {self.host}")
         return self
+
+    @property
+    def signing_keys(self) -> tuple[str | None, str | None, Path]:
+        """The two secrets that were configured, and where the key is kept without them."""
+        return self.signing_key, self.signing_key_before, self.state_dir / "signing.key"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine is listened to."""
+        return _is_loopback(self.host)
 
     @property
     def scope(self) -> str:
@@ -253,6 +283,10 @@ class Settings(BaseModel):
             for name, value in environment.items()
             if (name in variables or name.startswith(PREFIX)) and not _is_service_link(name, value)
         }
+        for field, value in given.items():
+            if not _is_text(field + value):
+                name = variable(field) if field in cls.model_fields else ascii(field)
+                raise InvalidSettingsError(f"{name}: not a text in UTF-8")
         try:
             return cls.model_validate(given)
         except ValidationError as error:
@@ -275,6 +309,11 @@ def _is_loopback(host: str) -> bool:
 
 def _is_service_link(name: str, value: str) -> bool:
     return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_ADDRESS.match(value))
+
+
+def _is_text(value: str) -> bool:
+    # A byte of the environment that is none is half of a pair of surrogates.
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _explain(location: tuple[int | str, ...], kind: str, message: str) -> str:

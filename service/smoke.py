@@ -1,10 +1,17 @@
 """A walk through a running service: six steps, each checked, as a user would do them by hand."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import httpx
+
+from service.command_line import Command, ExitStatus, add_json
+from service.logs import say
+from service.settings import variable
 
 PREDICTIONS = 50
 _SKIPPED = "not there yet"
@@ -22,36 +29,49 @@ class _Step(NamedTuple):
     """Yields what to print."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the steps; returns 0 when all are right, 1 when one is wrong, 2 without a service."""
-    flags = _parser().parse_args(arguments)
-    failures = 0
-    with httpx.Client(base_url=flags.url, timeout=30) as client:
+class _NoServiceError(Exception):
+    """Nothing answers; the message says where."""
+
+
+def _run(flags: argparse.Namespace) -> int:
+    # Progress is for people: where a script reads the result, it goes elsewhere.
+    telling = sys.stderr if flags.json else sys.stdout
+    steps = []
+    token = os.environ.get(variable("api_token"))
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    with httpx.Client(base_url=flags.url, timeout=30, headers=headers) as client:
         for number, step in enumerate(_STEPS, start=1):
-            print(f"{number}. {step.title}")
+            say(f"{number}. {step.title}", to=telling)
+            lines, wrong = [], None
             try:
                 for line in step.run(client, flags.model):
-                    print(f"   {line}")
+                    lines.append(line)
+                    say(f"   {line}", to=telling)
             except StepFailedError as error:
-                failures += 1
-                print(f"   WRONG: {error}")
-            except httpx.TransportError as error:
-                print(f"   {flags.url} does not answer ({error}); start scripts/run_api.py")
-                return 2
-    print("all as it should be" if not failures else f"{failures} of {len(_STEPS)} steps are wrong")
-    return 1 if failures else 0
+                wrong = str(error)
+                say(f"   WRONG: {wrong}", to=telling)
+            except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
+                raise _NoServiceError(
+                    f"--url {flags.url} does not answer ({error}); start scripts/run_api.py there"
+                ) from error
+            steps.append({"step": step.title, "found": lines, "wrong": wrong})
+    failures = sum(step["wrong"] is not None for step in steps)
+    if flags.json:
+        sys.stdout.write(f"{json.dumps({'right': not failures, 'steps': steps})}\n")
+    else:
+        some = f"{failures} of {len(_STEPS)} steps are wrong"
+        say(some if failures else "all as it should be", to=telling)
+    return ExitStatus.FAILED if failures else ExitStatus.DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=(
-            f"Check a running service: sends {PREDICTIONS} predictions and, as the last step, "
-            "sets the model's baseline to what the service itself has observed."
-        )
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8000", help="address of the service (%(default)s)"
     )
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="(%(default)s)")
-    parser.add_argument("--model", default="xgboost", help="model to look at (%(default)s)")
-    return parser
+    parser.add_argument(
+        "--model", default="xgboost", metavar="NAME", help="model to look at (%(default)s)"
+    )
+    add_json(parser)
 
 
 def _check_api(client: httpx.Client, model: str) -> Iterator[str]:
@@ -163,3 +183,15 @@ def _get(client: httpx.Client, path: str) -> Json:
 def _expect(condition: bool, expected: str) -> None:  # noqa: FBT001 - reads as an assertion
     if not condition:
         raise StepFailedError(f"expected that {expected}")
+
+
+SMOKE = Command(
+    name="python scripts/test_monitoring.py",
+    summary="check a running service, step by step",
+    add_flags=_add_flags,
+    run=_run,
+    process="smoke",
+    epilog=f"It sends {PREDICTIONS} predictions and, as the last step, sets the model's baseline "
+    "to what the service itself has observed, with the token in CTR_API_TOKEN where there is one.",
+    failures=(_NoServiceError,),
+)

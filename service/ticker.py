@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +22,9 @@ from service.sources.errors import SourceUnavailableError
 from service.sources.verdicts import StoredVerdicts
 from service.sources.watches import Sights
 from service.state.baselines import BaselineRevision
-from service.state.errors import StateError
+from service.state.errors import StateError, StateUnavailableError
 from service.state.leases import Leases
+from service.telemetry.errors import CountersUnavailableError
 from service.telemetry.judgements import JudgementGauges
 
 LEASE_TICKS = 1.5
@@ -84,7 +85,8 @@ class TickJob:
 
         Raises:
             StateUnavailableError: The state store does not answer; the next tick tries again.
-            SourceUnavailableError: The counters cannot be read; the next tick tries again.
+            CountersUnavailableError: The counters cannot be read; the next tick tries again.
+            SourceUnavailableError: Prometheus does not answer; the next tick tries again.
         """
         ttl = LEASE_TICKS * self.interval_seconds
         if not self.leases.acquire_or_renew(self.lease, self.holder, self.clock(), ttl):
@@ -125,12 +127,14 @@ class Ticker:
         baselines: ActiveBaselines,
         sampling: Sampling | None = None,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._job = job
         self._gauges = gauges
         self._baselines = baselines
         self._sampling = sampling
         self._clock = clock
+        self._sleep = sleep
         self._failing = False
         # One thread of its own, so that stopping can wait for what it is doing.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tick")
@@ -150,7 +154,7 @@ class Ticker:
         while True:
             now = self._clock()
             boundary = (math.floor(now / interval) + 1) * interval
-            await asyncio.sleep(boundary - now)
+            await self._sleep(boundary - now)
             # The sleep may end a moment early, and the clock may have been set back meanwhile.
             if self._clock() >= boundary:
                 await self._run_one(boundary)
@@ -166,7 +170,7 @@ class Ticker:
                 active = await loop.run_in_executor(self._thread, self._baselines.all)
                 # Back on the loop: the metrics files have one writer.
                 self._show(judgement, active)
-        except SourceUnavailableError as problem:
+        except (StateUnavailableError, CountersUnavailableError, SourceUnavailableError) as problem:
             if not self._failing:
                 _LOGGER.warning("the history stands still; predictions go on: %s", problem)
             self._failing = True
@@ -177,7 +181,7 @@ class Ticker:
             self._failing = True
         else:
             if self._failing:
-                _LOGGER.warning("the history goes on")
+                _LOGGER.info("the history goes on")
             self._failing = False
 
     def _show(self, judgement: Judgement, active: Sequence[BaselineRevision]) -> None:

@@ -1,14 +1,18 @@
 """What a worker arranges with its operating system and its interpreter."""
 
-import ctypes
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _SWITCH_SECONDS = 0.0005
+_OPEN_FILES = 4096
+"""More than a worker's connections, those to the state store and its files together."""
 
 
 def end_with_parent() -> None:
@@ -42,16 +46,36 @@ class Terminal:
         return self._was_there and not os.isatty(0)
 
 
-def give_memory_back() -> None:
-    """Return to the system what loading the models has used and freed.
+@contextmanager
+def interrupt_waits() -> Iterator[None]:
+    """Have Ctrl-C wait until the block is left.
 
-    The allocator would keep it for later, and until the next release nobody needs so much at once.
+    Raised in the callback of a garbage collection, of which there are many while a worker is built,
+    it would be reported and lost.
+
+    Raises:
+        KeyboardInterrupt: It came meanwhile.
     """
-    gc.collect()
-    # Of glibc: where the system has another allocator, nothing is returned.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def allow_open_files() -> None:
+    """Let this process and its children have as many files open as a worker may come to need.
+
+    What is usual, 1,024, is from times of ``select``; as many connections as a worker takes in
+    would leave none for its state. What the system allows at most stays.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def favour_event_loop() -> None:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from tqdm import tqdm
-
 from bridge.keeping.atomic_files import whole_folder
 from bridge.keeping.mlflow_history import MlflowHistory
 from bridge.keeping.run_archive import ARTIFACTS, read_run, write_run
 from bridge.keeping.stored_runs import HistoryError, StoredRun, digest_of
 from service.monitoring.tracking import RunKind
+from service.progress import shown
 
 _DAILY = {RunKind.MONITORING, RunKind.SAMPLES}
 _FINISHED = "FINISHED"
@@ -55,7 +54,7 @@ def archive(
     reasons = {run.id: _why_not(run) for run in old}
     due = [run for run in old if not reasons[run.id]]
     points = 0
-    for run in tqdm(due, "archiving", unit="run", delay=1, leave=False, disable=None):
+    for run in shown(due, "archiving", "run"):
         points += (
             _archive_run(history, run, output, experiment) if apply else len(history.points(run))
         )

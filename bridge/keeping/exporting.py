@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from bridge.keeping.atomic_files import whole_file
 from bridge.keeping.mlflow_history import MlflowHistory
 from bridge.keeping.stored_runs import HistoryError
@@ -13,6 +11,7 @@ from bridge.keeping.table_files import CsvTable, ParquetTable, TableFile
 from bridge.keeping.window_table import common_names, window_rows
 from bridge.windows import SECONDS_PER_DAY
 from service.monitoring.tracking import RunKind
+from service.progress import shown
 
 _FORMATS: Mapping[str, type[CsvTable | ParquetTable]] = {"csv": CsvTable, "parquet": ParquetTable}
 
@@ -61,7 +60,7 @@ def export(
     table: TableFile
     with whole_file(output) as part:
         with _FORMATS[file_format](part, metrics) as table:
-            for run in tqdm(runs, "exporting", unit="run", delay=1, leave=False, disable=None):
+            for run in shown(runs, "exporting", "run"):
                 points = history.points(run, common_names(run))
                 windows = [row for row in window_rows(run, points) if row.end.timestamp() > since]
                 table.write(windows)

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -21,22 +19,22 @@ from bridge.keeping.stored_runs import HistoryError
 from bridge.keeping.unarchiving import Unarchived, unarchive
 from bridge.tracking_uri import TrackingStore, store_of, tracking_store
 from bridge.windows import SECONDS_PER_DAY
+from service.command_line import ExitStatus
 from service.settings import Settings
 
 Result = Exported | BackedUp | Restored | Archived | Unarchived
 
 
-def run_history_command(flags: argparse.Namespace, settings: Settings) -> int:
-    """Run the subcommand; returns the exit status."""
-    # So that temporary files go when the command is told to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        result: Result = _ACTIONS[flags.command](flags, settings)
-    except (HistoryError, OSError) as error:
-        print(f"{flags.command}: {error}", file=sys.stderr)
-        return 1
+def run_history_command(name: str, flags: argparse.Namespace, settings: Settings) -> int:
+    """Run the command of this name; returns the exit status.
+
+    Raises:
+        HistoryError: It cannot be done.
+        OSError: A file cannot be read or written.
+    """
+    result: Result = _ACTIONS[name](flags, settings)
     print(json.dumps(asdict(result)) if flags.json else "\n".join(_told(result)))
-    return 0
+    return ExitStatus.DONE
 
 
 def _export(flags: argparse.Namespace, settings: Settings) -> Exported:

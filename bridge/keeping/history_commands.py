@@ -1,58 +1,104 @@
-"""The subcommands about the history as a whole: export, backup, restore, archive."""
+"""The commands about the history as a whole: export, backup, restore, archive."""
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
-from service.settings import Settings
+from service.command_line import Command, add_json
+
+HISTORY_COMMANDS: Mapping[str, str] = {
+    "export": "write the last days as a table",
+    "backup": "copy the history and verify the copy",
+    "restore": "put a backup or an archive into a store",
+    "archive": "move old daily runs into files",
+}
+"""What each is for."""
 
 
-class Commands(Protocol):
-    """Where subcommands are added; argparse has no public name for it."""
+def history_command(name: str) -> Command:
+    """Make one of them."""
+    # What they need is not for the memory of a bridge that runs for months.
+    from bridge.commands import FAILURES, MISUSES, needing_mlflow  # noqa: PLC0415 - see above
+    from bridge.keeping.stored_runs import HistoryError  # noqa: PLC0415 - see above
 
-    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002
-        """Add one."""
+    def run(flags: argparse.Namespace) -> int:
+        from bridge.keeping.history_actions import run_history_command  # noqa: PLC0415 - see above
+        from service.settings import Settings  # noqa: PLC0415 - see above
 
+        return run_history_command(name, flags, Settings.from_environment(os.environ))
 
-def add_history_commands(commands: Commands) -> None:
-    """Add the subcommands."""
-    exporting = commands.add_parser("export", help="write the last days as a table")
-    exporting.add_argument("--days", type=_days, required=True, metavar="N")
-    exporting.add_argument("--format", choices=("csv", "parquet"), required=True)
-    exporting.add_argument("--output", type=Path, required=True, metavar="FILE")
-    exporting.add_argument("--model", metavar="NAME", help="only this model")
+    def add_flags(parser: argparse.ArgumentParser) -> None:
+        _FLAGS_OF[name](parser)
+        add_json(parser)
 
-    backing_up = commands.add_parser("backup", help="copy the history and verify the copy")
-    backing_up.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    backing_up.add_argument(
-        "--keep", type=_days, default=0, metavar="N", help="then remove all but the newest N"
+    return Command(
+        name=f"python -m bridge {name}",
+        summary=HISTORY_COMMANDS[name],
+        add_flags=add_flags,
+        run=needing_mlflow(run),
+        process=name,
+        misuses=MISUSES,
+        failures=(*FAILURES, HistoryError, OSError),
     )
 
-    restoring = commands.add_parser("restore", help="put a backup or an archive into a store")
-    restoring.add_argument("--from", type=Path, required=True, metavar="FOLDER", dest="source")
-    restoring.add_argument("--to", required=True, metavar="URI")
-    restoring.add_argument(
+
+def _add_export_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--days", type=_positive, required=True, metavar="N", help="how far back from now"
+    )
+    parser.add_argument(
+        "--format", choices=("csv", "parquet"), required=True, help="kind of the table"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="gets a row for each window"
+    )
+    parser.add_argument("--model", metavar="NAME", help="only this model")
+
+
+def _add_backup_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="gets a folder for this backup"
+    )
+    parser.add_argument(
+        "--keep", type=_positive, default=0, metavar="N", help="then remove all but the newest N"
+    )
+
+
+def _add_restore_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        dest="source",
+        help="a backup or an archive",
+    )
+    parser.add_argument("--to", required=True, metavar="URI", help="tracking URI of the store")
+    parser.add_argument(
         "--state", type=Path, metavar="FILE", help="where the service's state in a backup goes"
     )
 
-    archiving = commands.add_parser("archive", help="move old daily runs into files")
-    archiving.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
-    archiving.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    archiving.add_argument("--apply", action="store_true", help="do it; else only say what")
 
-    for parser in (exporting, backing_up, restoring, archiving):
-        parser.add_argument("--json", action="store_true", help="say what was done in JSON")
-        parser.set_defaults(run_command=_run)
-
-
-def _run(flags: argparse.Namespace, settings: Settings) -> int:
-    # What they need is not for the memory of a bridge that runs for months.
-    from bridge.keeping.history_actions import run_history_command  # noqa: PLC0415
-
-    return run_history_command(flags, settings)
+def _add_archive_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than", type=_positive, required=True, metavar="DAYS", help="runs of earlier days"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="gets a folder for each run"
+    )
+    parser.add_argument("--apply", action="store_true", help="do it; else only say what")
 
 
-def _days(text: str) -> int:
+_FLAGS_OF = {
+    "export": _add_export_flags,
+    "backup": _add_backup_flags,
+    "restore": _add_restore_flags,
+    "archive": _add_archive_flags,
+}
+
+
+def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("give 1 or more")

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from bridge.keeping.mlflow_history import MlflowHistory
 from bridge.keeping.run_archive import ArchivedRun, RunFolder, folders_in, read_run
 from bridge.keeping.stored_runs import HistoryError, StoredRun, digest_of
 from bridge.mlflow_tracking import RUN_KEY_TAG
 from bridge.tracking_uri import TrackingStore
+from service.progress import shown
 
 _PARENT_TAG = "mlflow.parentRunId"
 # On a run that is not complete yet; the value is its id in the archive.
@@ -43,7 +42,7 @@ def unarchive(archive: Path, target: TrackingStore) -> Unarchived:
     ids: dict[str, str] = {}
     restored, points, known = 0, 0, 0
     ordered = _parents_first(folders)
-    for folder in tqdm(ordered, "restoring", unit="run", delay=1, leave=False, disable=None):
+    for folder in shown(ordered, "restoring", "run"):
         run = read_run(folder)
         experiment = run.meta.experiment
         if experiment not in stores:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import problem
 from service.monitoring.catalogue import Rejection
+from service.request_id import handle
 from service.telemetry.recorder import Recorder
 
 PREDICT_PATH = "/predict_ctr"
@@ -70,6 +71,7 @@ class BodyGate:
         body = b"".join(kept)
         scope[_ARRIVED] = ArrivedBody(body, time.perf_counter())
         if size > limit:
+            handle(scope)
             self._recorder.rejected(Rejection.BODY_TOO_LARGE)
             detail = f"the body has more than {limit} bytes; send smaller batches"
             # Who is still sending is not listened to any longer.
@@ -77,6 +79,7 @@ class BodyGate:
             response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers=headers)
             await response(scope, receive, send)
         elif size and not _is_json(scope):
+            handle(scope)
             self._recorder.rejected(Rejection.UNSUPPORTED_MEDIA_TYPE)
             detail = "send JSON with the header Content-Type: application/json"
             response = problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from service.api.drift_schemas import DriftHistoryBody, DriftReportBody
-from service.api.durations import window_of
+from service.api.durations import DURATION, window_of
 from service.api.errors import documented
 from service.api.scopes import ScopeQuery, Scopes
 from service.monitoring.drift.sample import thinned
@@ -45,7 +45,11 @@ def drift_router(
     def history_of(
         model_name: ModelPath,
         window: Annotated[
-            str, Query(description="A duration such as 90, 300s, 15m, 1h, 7d.")
+            str,
+            Query(
+                description="A duration such as 90, 300s, 15m, 1h, 7d.",
+                json_schema_extra=DURATION,
+            ),
         ] = "1h",
         points: Annotated[
             int, Query(ge=1, le=2000, description="At most so many; peaks of evidence stay.")

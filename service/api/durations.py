@@ -6,6 +6,9 @@ from fastapi.exceptions import RequestValidationError
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+DURATION = {"pattern": f"^{_DURATION.pattern}$"}
+"""What the OpenAPI document says of it; what is wrong with one is told better by ours."""
+DURATION_OR_ALL = {"pattern": f"^(all|{_DURATION.pattern})$"}
 
 
 def window_of(text: str, *, longest_seconds: float) -> float:

@@ -1,6 +1,9 @@
 """One shape for every error: problem details (RFC 9457), and one table from error to status."""
 
-from collections.abc import Mapping
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,8 +20,10 @@ from service.prediction.release_plan import NotReleasedError
 from service.prediction.release_store import ReleaseBusyError
 from service.prediction.turn import ModelFailedError
 from service.releasing import ReleaseTimeoutError
+from service.request_id import HEADER, current_request_id
 from service.sources.errors import SourceUnavailableError
 from service.state.errors import StateError
+from service.telemetry.errors import CountersUnavailableError
 from service.telemetry.recorder import Recorder
 
 PROBLEM_TYPE = "application/problem+json"
@@ -26,23 +31,39 @@ _RETRY_SECONDS = "5"
 _MAX_FIELDS_NAMED = 20
 """A hostile body has hundreds of thousands of wrong fields; the answer stays small."""
 
+_QUIET_SECONDS = 60.0
+
+_LOGGER = logging.getLogger(__name__)
+
 _REJECTION_OF_STATUS = {
     HTTPStatus.NOT_FOUND: Rejection.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: Rejection.METHOD_NOT_ALLOWED,
+    HTTPStatus.UNAUTHORIZED: Rejection.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: Rejection.FORBIDDEN,
+}
+
+
+_HEADER_OF_STATUS = {
+    HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate", {"type": "string"}),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", {"type": "integer", "minimum": 1}),
 }
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """Describe error answers for the OpenAPI document of an endpoint."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status.value: {
-            "description": status.phrase,
-            "model": Problem,
-            "content": {PROBLEM_TYPE: {"schema": schema}},
-        }
-        for status in statuses
+    return {status.value: _documented(status) for status in statuses}
+
+
+def _documented(status: HTTPStatus) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": status.phrase,
+        "model": Problem,
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    if status in _HEADER_OF_STATUS:
+        name, schema = _HEADER_OF_STATUS[status]
+        described["headers"] = {name: {"required": True, "schema": schema}}
+    return described
 
 
 def problem(
@@ -52,12 +73,16 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Make the answer."""
-    body = Problem(title=status.phrase, status=status, detail=detail, errors=errors)
+    request_id = current_request_id()
+    body = Problem(
+        title=status.phrase, status=status, detail=detail, errors=errors, request_id=request_id
+    )
+    named = {} if request_id is None else {HEADER.decode(): request_id}
     return Response(
         body.model_dump_json(exclude_none=True),
         status_code=status,
         media_type=PROBLEM_TYPE,
-        headers=dict(headers or {}),
+        headers={**(headers or {}), **named},
     )
 
 
@@ -73,7 +98,8 @@ def defect() -> Response:
 
 
 def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
-    """Answer every error as a problem and count those that are the client's."""
+    """Answer every error as a problem, count the client's, and log what is away."""
+    away = _Away()
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
@@ -107,10 +133,10 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
 
     @app.exception_handler(StateError)
     @app.exception_handler(SourceUnavailableError)
+    @app.exception_handler(CountersUnavailableError)
     @app.exception_handler(ReleaseTimeoutError)
-    async def _unavailable(
-        _: Request, error: StateError | SourceUnavailableError | ReleaseTimeoutError
-    ) -> Response:
+    async def _unavailable(_: Request, error: Exception) -> Response:
+        away.tell(error)
         return problem(
             HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": _RETRY_SECONDS}
         )
@@ -130,6 +156,21 @@ def install_error_handlers(app: FastAPI, recorder: Recorder) -> None:
     @app.exception_handler(Exception)
     async def _defect(_: Request, __: Exception) -> Response:
         return defect()
+
+
+class _Away:
+    """Tells of something that does not answer, with the request that first met it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[type[Exception], float] = {}
+
+    def tell(self, error: Exception) -> None:
+        """Log it unless that was done within the last minute: pages ask every few seconds."""
+        now = self._clock()
+        if now - self._told.get(type(error), -math.inf) > _QUIET_SECONDS:
+            self._told[type(error)] = now
+            _LOGGER.warning("answered 503: %s", error)
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:

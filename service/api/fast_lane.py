@@ -21,6 +21,7 @@ from service.api.quick_bodies import UNUSUAL, read_batch, read_one
 from service.prediction.ad_request import AdRequest
 from service.prediction.predictor import Predictor
 from service.prediction.turn import ModelFailedError, Render
+from service.request_id import handle
 
 _CONTENT_TYPE = (b"content-type", JSON.encode())
 
@@ -49,25 +50,31 @@ class FastLane:
         """Serve one request."""
         lane = _LANES.get(scope["path"]) if scope["type"] == "http" else None
         if lane is None or scope["method"] != "POST" or scope["query_string"]:
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         body = arrived_body(scope)
         try:
             requests = lane.read(body.content)
         except UNUSUAL:
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         try:
             answer = await self._predictor.answer(
-                requests, model_name=None, arrived=body.at, render=lane.render
+                requests, model_name=None, arrived=body.at, render=lane.render, request=scope
             )
         except ModelFailedError as failure:
+            handle(scope)
             await model_failed(failure)(scope, receive, send)
             return
         except Exception:
+            handle(scope)
             await defect()(scope, receive, send)
             raise
         length = (b"content-length", b"%d" % len(answer))
         headers = [length, _CONTENT_TYPE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handle(scope)
+        await self._app(scope, receive, send)

@@ -1,20 +1,24 @@
 """What became of predictions."""
 
+import re
 import time
 from http import HTTPStatus
 from typing import Annotated, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
-from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic_core import PydanticCustomError
 
 from service.api.body_gate import FEEDBACK_PATH
 from service.api.errors import documented
 from service.api.schemas import MAX_BATCH
+from service.api.write_guard import GUARDED, WriteGuard
 from service.monitoring.catalogue import FeedbackResult
 from service.prediction.feedback import Feedback, FeedbackEvent, FeedbackOutcome
 
 _LONGEST_ID = 512
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 _ERRORS = documented(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -22,6 +26,13 @@ _ERRORS = documented(
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+
+
+def _written_out(value: object) -> object:
+    # Pydantic would take a number too, for seconds or for milliseconds, whichever is likelier.
+    if isinstance(value, str) and _DATE.match(value):
+        return value
+    raise PydanticCustomError("datetime", "give a time such as 2026-11-23T10:15:00Z")
 
 
 class FeedbackEventBody(BaseModel):
@@ -36,7 +47,7 @@ class FeedbackEventBody(BaseModel):
         bool, Field(description="Only clicks count; the rest is known from the predictions.")
     ]
     timestamp: Annotated[
-        AwareDatetime | None,
+        Annotated[AwareDatetime, BeforeValidator(_written_out)] | None,
         Field(
             strict=False, description="When it was clicked, with its UTC offset; by default now."
         ),
@@ -95,11 +106,11 @@ class FeedbackAnswerBody(BaseModel):
         )
 
 
-def feedback_router(feedback: Feedback) -> APIRouter:
+def feedback_router(feedback: Feedback, guard: WriteGuard) -> APIRouter:
     """The endpoint that takes clicks in."""
     router = APIRouter(tags=["Predictions"])
 
-    @router.post(FEEDBACK_PATH, responses=_ERRORS)
+    @router.post(FEEDBACK_PATH, responses={**_ERRORS, **GUARDED}, dependencies=[Depends(guard)])
     async def give_feedback(body: FeedbackBody) -> FeedbackAnswerBody:
         """Say which predictions were clicked.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from service.api.durations import window_of
+from service.api.durations import DURATION, window_of
 from service.api.errors import documented
 from service.api.history_schemas import HistoryBody
 from service.api.scopes import ScopeQuery, Scopes
@@ -31,7 +31,11 @@ def history_router(
             str | None, Query(max_length=64, description="By default all models.")
         ] = None,
         window: Annotated[
-            str, Query(description="A duration such as 90, 300s, 15m, 1h, 7d.")
+            str,
+            Query(
+                description="A duration such as 90, 300s, 15m, 1h, 7d.",
+                json_schema_extra=DURATION,
+            ),
         ] = "1h",
         points: Annotated[
             int, Query(ge=1, le=500, description="At most so many steps, of a usual length.")

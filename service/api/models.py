@@ -3,10 +3,11 @@
 from http import HTTPStatus
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.errors import documented
+from service.api.write_guard import GUARDED, WriteGuard
 from service.releasing import Released, Releases
 
 _ERRORS = documented(
@@ -80,9 +81,14 @@ class ReleasedBody(BaseModel):
         )
 
 
-def models_router(releases: Releases) -> APIRouter:
+def models_router(releases: Releases, guard: WriteGuard) -> APIRouter:
     """Endpoints under `/models`; they change what is served."""
-    router = APIRouter(prefix="/models", tags=["Models"], responses=_ERRORS)
+    router = APIRouter(
+        prefix="/models",
+        tags=["Models"],
+        responses={**_ERRORS, **GUARDED},
+        dependencies=[Depends(guard)],
+    )
 
     @router.post("/reload")
     async def reload(body: Annotated[ReloadBody | None, Body()] = None) -> ReleasedBody:

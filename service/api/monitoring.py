@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Body, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from service.api.durations import window_of
+from service.api.durations import DURATION, DURATION_OR_ALL, window_of
 from service.api.errors import documented
 from service.api.monitoring_schemas import (
     AllStatisticsBody,
@@ -22,6 +22,7 @@ from service.api.monitoring_schemas import (
     StoredBaselineBody,
 )
 from service.api.scopes import ScopeQuery, Scopes
+from service.api.write_guard import GUARDED, WriteGuard
 from service.monitoring.baseline import Baseline
 from service.monitoring.capture import capture
 from service.monitoring.statistics import MILLISECONDS
@@ -32,7 +33,10 @@ from service.telemetry.judgements import JudgementGauges
 _ERRORS = documented(
     HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
 )
-_WRITE_ERRORS = documented(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+_WRITE_ERRORS = {
+    **documented(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    **GUARDED,
+}
 _CAPTURE_ERRORS = documented(HTTPStatus.CONFLICT)
 
 EVERYTHING = "all"
@@ -48,6 +52,7 @@ def monitoring_router(
     history_seconds: float,
     min_predictions: int,
     rehearsal: str,
+    guard: WriteGuard,
 ) -> APIRouter:
     """Endpoints under `/monitoring`."""
     router = APIRouter(prefix="/monitoring", tags=["Monitoring"], responses=_ERRORS)
@@ -72,7 +77,11 @@ def monitoring_router(
     def stats(
         model_name: Annotated[str | None, Query(max_length=64)] = None,
         window: Annotated[
-            str, Query(description="`all`, or a duration such as 90, 300s, 15m, 1h, 7d.")
+            str,
+            Query(
+                description="`all`, or a duration such as 90, 300s, 15m, 1h, 7d.",
+                json_schema_extra=DURATION_OR_ALL,
+            ),
         ] = EVERYTHING,
         scope: ScopeQuery = None,
     ) -> StatisticsBody | AllStatisticsBody:
@@ -87,7 +96,7 @@ def monitoring_router(
             return AllStatisticsBody(models=found)
         return found[_known(model_name, found)]
 
-    @router.post("/baseline", responses=_WRITE_ERRORS)
+    @router.post("/baseline", responses=_WRITE_ERRORS, dependencies=[Depends(guard)])
     async def set_baseline(request: Request, body: BaselineBody) -> StoredBaselineBody:
         """Set the baseline of a model; it holds for the version that is served now."""
         model = _known(body.model_name, baselines.models)
@@ -113,11 +122,17 @@ def monitoring_router(
         """Give the baseline in force."""
         return StoredBaselineBody.of(baselines.of(_known(model_name, baselines.models)))
 
-    @router.post("/baseline/{model_name}/capture", responses={**_WRITE_ERRORS, **_CAPTURE_ERRORS})
+    @router.post(
+        "/baseline/{model_name}/capture",
+        responses={**_WRITE_ERRORS, **_CAPTURE_ERRORS},
+        dependencies=[Depends(guard)],
+    )
     async def capture_baseline(
         request: Request,
         model_name: ModelPath,
-        window: Annotated[str, Query(description="How far back, such as 1h or 7d.")],
+        window: Annotated[
+            str, Query(description="How far back, such as 1h or 7d.", json_schema_extra=DURATION)
+        ],
         body: Annotated[CaptureBody | None, Body()] = None,
         scope: ScopeQuery = None,
     ) -> StoredBaselineBody:

@@ -179,7 +179,7 @@ class BaselineBody(BaseModel):
 
     model_name: str
     mean_prediction: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
-    std_prediction: Positive
+    std_prediction: Annotated[float, Field(strict=True, ge=1e-6, le=0.5, allow_inf_nan=False)]
     mean_latency_ms: Positive
     std_latency_ms: Positive
     observations: Annotated[

@@ -1,14 +1,18 @@
 """What a scraper and an orchestrator ask: metrics, is the process there, can it serve."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from http import HTTPStatus
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from service.api.errors import documented
 from service.api.schemas import EvaluatorStatus, ProcessStatus
 from service.prediction.model import Evaluator
 from service.telemetry.registry import FolderRegistry
+
+_FORMATS: dict[str, dict[str, str]] = {"text/plain": {}, "application/openmetrics-text": {}}
+"""Whichever the scraper asks for."""
 
 
 def operations_router(
@@ -22,10 +26,15 @@ def operations_router(
     @router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}, "description": "All metrics."}},
+        responses={
+            200: {"content": _FORMATS, "description": "All metrics."},
+            **documented(HTTPStatus.SERVICE_UNAVAILABLE),
+        },
     )
-    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+    async def metrics(request: Request) -> Response:
         """Metrics of all workers in the Prometheus text format."""
+        # No parameter: FastAPI would document 422 for it, which no header is answered by.
+        accept = request.headers.get("accept", "")
         content, content_type = await run_in_threadpool(registry.exposition, accept)
         return Response(content, headers={"content-type": content_type})
 

@@ -19,6 +19,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
     # Every browser shows it, none as Markdown.
     ".md": "text/plain; charset=utf-8",
 }
@@ -29,7 +30,6 @@ _POLICY = (
 _CACHE = {".svg": "max-age=86400"}
 """A tab shows its icon also while the service is down."""
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
@@ -49,9 +49,11 @@ class PageFile:
     cache: str
     tag: str
     """Changes with the content."""
+    policy: str
+    """What a browser may load and run."""
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, policy: str = _POLICY) -> Self:
         """Read one of a type that the page is made of.
 
         Raises:
@@ -65,11 +67,17 @@ class PageFile:
             # Asked for again at each visit, and answered by 304 unless the service is another one.
             cache=_CACHE.get(path.suffix, "no-cache"),
             tag=f'W/"{hashlib.sha256(content).hexdigest()[:20]}"',
+            policy=policy,
         )
 
     def answer(self, accepted_encoding: str, known_tags: str) -> Response:
         """Answer one request for the file."""
-        headers = {**_HEADERS, "Cache-Control": self.cache, "ETag": self.tag}
+        headers = {
+            **_HEADERS,
+            "Content-Security-Policy": self.policy,
+            "Cache-Control": self.cache,
+            "ETag": self.tag,
+        }
         if self.tag in {tag.strip() for tag in known_tags.split(",")}:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         content = self.content

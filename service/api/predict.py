@@ -22,6 +22,7 @@ _ERRORS = documented(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
 
 
@@ -39,6 +40,7 @@ def predict_router(predictor: Predictor) -> APIRouter:
             model_name=model_name,
             arrived=arrived_body(request.scope).at,
             render=rendered_one,
+            request=request.scope,
         )
         return Response(answer, media_type=JSON)
 
@@ -52,6 +54,7 @@ def predict_router(predictor: Predictor) -> APIRouter:
             model_name=model_name,
             arrived=arrived_body(request.scope).at,
             render=rendered_batch,
+            request=request.scope,
         )
         return Response(answer, media_type=JSON)
 

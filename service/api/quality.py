@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from service.api.durations import window_of
+from service.api.durations import DURATION, window_of
 from service.api.errors import documented
 from service.api.quality_schemas import QualityBody
 from service.api.scopes import ScopeQuery, Scopes
@@ -31,7 +31,8 @@ def quality_router(
             str | None,
             Query(
                 description="How long a span of predictions, such as 6h or 3d; by default a day. "
-                "It ends an attribution window ago."
+                "It ends an attribution window ago.",
+                json_schema_extra=DURATION,
             ),
         ] = None,
         version: Annotated[

@@ -95,6 +95,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[FieldProblem] | None = None
+    request_id: Annotated[
+        str | None, Field(description="As in the header X-Request-ID; the log says it too.")
+    ] = None
 
 
 class EvaluatorStatus(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.durations import window_of
+from service.api.durations import DURATION_OR_ALL, window_of
 from service.api.errors import documented
 from service.api.monitoring_schemas import utc
 from service.api.scopes import ScopeBody, ScopeQuery, Scopes, staleness
@@ -88,7 +88,11 @@ def shadow_router(
     @router.get("/shadow")
     def shadow(
         window: Annotated[
-            str, Query(description="`all`, or a duration such as 90, 300s, 15m, 1h, 7d.")
+            str,
+            Query(
+                description="`all`, or a duration such as 90, 300s, 15m, 1h, 7d.",
+                json_schema_extra=DURATION_OR_ALL,
+            ),
         ] = _EVERYTHING,
         scope: ScopeQuery = None,
     ) -> ShadowBody:

@@ -10,11 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.monitoring import stored_fields
 from service.monitoring.buckets import HOURS_PER_DAY, bucket_counts
 from service.monitoring.drift.wander import Wander
 from service.monitoring.feature_drift.distribution import FeatureDistribution
@@ -137,8 +138,8 @@ class Baseline:
                 "window_std_latency_seconds": self.window_std_latency_seconds,
                 "predictions": _distribution_to_json(self.predictions),
                 "latency": _distribution_to_json(self.latency),
-                "prediction_wander": _wander_to_json(self.prediction_wander),
-                "latency_wander": _wander_to_json(self.latency_wander),
+                "prediction_wander": _written(self.prediction_wander),
+                "latency_wander": _written(self.latency_wander),
                 "features": {name: feature.to_json() for name, feature in self.features.items()},
                 "source": self.source,
                 "window_start": self.window_start,
@@ -162,33 +163,51 @@ class Baseline:
             if content["format"] != BASELINE_FORMAT:
                 raise ValueError(f"baseline format {content['format']} is not {BASELINE_FORMAT}")
             return cls(
-                model_name=content["model_name"],
-                model_version=content["model_version"],
-                mean_prediction=content["mean_prediction"],
-                std_prediction=content["std_prediction"],
-                mean_latency_seconds=content["mean_latency_seconds"],
-                std_latency_seconds=content["std_latency_seconds"],
-                observations=content["observations"],
-                window_std_prediction=content["window_std_prediction"],
-                window_std_latency_seconds=content["window_std_latency_seconds"],
+                model_name=stored_fields.text(content, "model_name"),
+                model_version=stored_fields.text(content, "model_version"),
+                mean_prediction=stored_fields.number(content, "mean_prediction", least=0),
+                std_prediction=stored_fields.number(content, "std_prediction", least=0),
+                mean_latency_seconds=_or_none(content, "mean_latency_seconds"),
+                std_latency_seconds=_or_none(content, "std_latency_seconds"),
+                observations=_whole_or_none(content, "observations"),
+                window_std_prediction=_or_none(content, "window_std_prediction"),
+                window_std_latency_seconds=_or_none(content, "window_std_latency_seconds"),
                 predictions=_distribution_from_json(content["predictions"]),
                 latency=_distribution_from_json(content["latency"]),
                 # Absent from baselines that were stored before wander was measured.
-                prediction_wander=_wander_from_json(content.get("prediction_wander")),
-                latency_wander=_wander_from_json(content.get("latency_wander")),
+                prediction_wander=_wander(content.get("prediction_wander")),
+                latency_wander=_wander(content.get("latency_wander")),
                 features={
                     name: FeatureDistribution.from_json(feature)
                     for name, feature in content["features"].items()
                 },
-                source=content["source"],
-                window_start=content["window_start"],
-                window_end=content["window_end"],
+                source=_source(content),
+                window_start=_or_none(content, "window_start"),
+                window_end=_or_none(content, "window_end"),
                 created_at=datetime.fromisoformat(content["created_at"]),
-                created_by=content["created_by"],
-                note=content["note"],
+                created_by=stored_fields.text(content, "created_by"),
+                note=stored_fields.text(content, "note"),
             )
         except KeyError as error:
             raise ValueError(f"baseline lacks the field {error}") from error
+        except stored_fields.MALFORMED as error:
+            raise ValueError(f"baseline is malformed: {error}") from error
+
+
+def _or_none(content: Mapping[str, Any], field: str) -> float | None:
+    return stored_fields.number_or_none(content, field, least=0)
+
+
+def _whole_or_none(content: Mapping[str, Any], field: str) -> int | None:
+    found = _or_none(content, field)
+    return None if found is None else round(found)
+
+
+def _source(content: Mapping[str, Any]) -> BaselineSource:
+    found: BaselineSource = content["source"]
+    if found not in get_args(BaselineSource):
+        raise ValueError(f"source: {found!r:.40} is none of {', '.join(get_args(BaselineSource))}")
+    return found
 
 
 def _distribution_to_json(distribution: HourlyDistribution | None) -> dict[str, Any] | None:
@@ -205,35 +224,21 @@ def _distribution_to_json(distribution: HourlyDistribution | None) -> dict[str, 
 def _distribution_from_json(content: dict[str, Any] | None) -> HourlyDistribution | None:
     if content is None:
         return None
+    bounds = stored_fields.floats(content, "bounds", (None,))
+    if not (np.diff(bounds) > 0).all():
+        raise ValueError("bounds: they do not ascend")
+    hours = HOURS_PER_DAY
     return HourlyDistribution(
-        bounds=np.array(content["bounds"], dtype=np.float64),
-        counts=np.array(content["counts"], dtype=np.int64),
-        sums=np.array(content["sums"], dtype=np.float64),
-        sums_of_squares=np.array(content["sums_of_squares"], dtype=np.float64),
+        bounds=bounds,
+        counts=stored_fields.counts(content, "counts", (hours, len(bounds) + 1)),
+        sums=stored_fields.floats(content, "sums", (hours,)),
+        sums_of_squares=stored_fields.floats(content, "sums_of_squares", (hours,)),
     )
 
 
-def _wander_to_json(wander: Wander | None) -> dict[str, Any] | None:
-    if wander is None:
-        return None
-    return {
-        "lag_seconds": wander.lag_seconds.tolist(),
-        "autocovariances": wander.autocovariances.tolist(),
-        "errors": wander.errors.tolist(),
-        "ticks": wander.ticks,
-        "by_part": None if wander.by_part is None else wander.by_part.tolist(),
-    }
+def _written(wander: Wander | None) -> dict[str, Any] | None:
+    return None if wander is None else wander.to_json()
 
 
-def _wander_from_json(content: dict[str, Any] | None) -> Wander | None:
-    if content is None:
-        return None
-    # Absent from baselines that were stored before parts of the day were told apart.
-    by_part = content.get("by_part")
-    return Wander(
-        lag_seconds=np.array(content["lag_seconds"], dtype=np.float64),
-        autocovariances=np.array(content["autocovariances"], dtype=np.float64),
-        errors=np.array(content["errors"], dtype=np.float64),
-        ticks=content["ticks"],
-        by_part=None if by_part is None else np.array(by_part, dtype=np.float64),
-    )
+def _wander(content: dict[str, Any] | None) -> Wander | None:
+    return None if content is None else Wander.from_json(content)

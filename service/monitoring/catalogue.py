@@ -65,6 +65,13 @@ class Rejection(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    URL_TOO_LONG = "url_too_long"
+    UNAUTHORIZED = "unauthorized"
+    """What changes something needs the token; it is missing or wrong."""
+    FORBIDDEN = "forbidden"
+    """There is no token, and the request does not come from this machine's own programs."""
+    OVERLOADED = "overloaded"
+    """More requests at once than are answered in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +251,7 @@ SHADOW_DIFFERENCE_SQUARED = _counter(
 REJECTED_REQUESTS = _counter(
     "ctr_rejected_requests_total",
     "requests",
-    "Requests refused as the client's error; no model is at fault.",
+    "Requests refused before a model was asked, by reason.",
     labels=("reason",),
 )
 HEALTH_STATUS = _gauge(
@@ -464,7 +471,7 @@ BRIDGE_WAITING = _gauge(
 BRIDGE_REFUSED = _gauge(
     "ctr_bridge_refused_entries",
     "entries",
-    "Entries of which MLflow refuses a part for good; they hold up no other.",
+    "Entries that MLflow refuses in part for good, or that are damaged.",
     labels=(),
 )
 BRIDGE_DROPPED = _gauge(

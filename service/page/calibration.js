@@ -33,7 +33,9 @@ function headline(quality, shift, test) {
     return [verdict("unknown", "Too early to tell", `there are too few ${SHORT_OF[quality.shortage]} to judge by: ${count(quality.clicks)} clicks on ${count(quality.predictions)} predictions are complete; ${count(quality.min_clicks)} on ${count(quality.min_predictions)} are needed.`)];
   const within = quality.calibration_interval[0] <= 1 && (quality.calibration_interval[1] ?? Infinity) >= 1;
   const verdictOf = `${number(quality.calibration_ratio)} clicks were predicted for each that came, 95 % interval ${interval(quality.calibration_interval, number)}`;
-  const watched = test?.status === "ok" ? "; the test over time sees no shift beyond its zone." : "; the test over time has too few clicks yet.";
+  const watched = test?.status !== "ok" ? "; the test over time has too few clicks yet."
+    : within ? "; the test over time sees no shift beyond its zone."
+      : `; the test over time has evidence ${number(test.log_evidence)} of ${number(test.log_evidence_threshold)} nats for a lasting shift, and gains one a minute at most.`;
   return within ? verdict("healthy", "Calibrated", verdictOf, watched)
     : verdict("info", quality.calibration_ratio > 1 ? "Predicts too many clicks" : "Predicts too few clicks", verdictOf, watched);
 }

@@ -25,7 +25,7 @@ export function overTime(svg, width, height, plot) {
   const known = lines.flatMap(({ values }) => values).filter((value) => value !== null);
   const levels = [...known, ...thresholds.map(({ value }) => value), ...(least === null ? [] : [least])];
   const lowest = floor ?? Math.min(...levels), highest = Math.max(...levels);
-  const ticks = nice(lowest, highest > lowest ? highest : lowest + 1, 3);
+  const ticks = nice(lowest, highest > lowest ? highest : lowest + Math.abs(lowest || 1), 3);
   const left = leftOf(ticks.map(plain(format))), right = width - RIGHT;
   const x = linear([start, end], [left, right]);
   const scale = linear([ticks[0], ticks.at(-1)], [height - BOTTOM, TOP]);

@@ -3,6 +3,7 @@
 import { badge, data, h, meter, notice, runbook, table, verdict } from "./elements.js";
 import { figure } from "./figure.js";
 import { overTime } from "./charts.js";
+import { beginning } from "./scales.js";
 import { change, clock, count, duration, milliseconds, moment, number, seconds, share } from "./numbers.js";
 
 const KINDS = {
@@ -10,7 +11,7 @@ const KINDS = {
   variance_change: { name: "variance change", from: (one) => [one.baseline_std, one.current_std, share], size: (one) => `ratio ${number(one.variance_ratio)}` },
   shape_change: { name: "shape change", from: () => [null, null, share], size: (one) => `distance ${number(one.distance)}` },
   latency_anomaly: { name: "latency anomaly", from: (one) => [one.baseline_mean_ms, one.current_mean_ms, milliseconds], size: (one) => `z ${number(one.z_score)}` },
-  calibration_shift: { name: "calibration shift", from: (one) => [one.predicted_clicks, one.clicks, number], size: (one) => `ratio ${number(one.calibration_ratio)}` },
+  calibration_shift: { name: "calibration shift", from: (one) => [one.predicted_clicks, one.clicks, (clicks) => `${count(clicks)} clicks`], size: (one) => `${number(one.calibration_ratio)} predicted for each click` },
 };
 const EFFECTS = [
   ["mean_shift", "Mean prediction, change", change, 0],
@@ -21,12 +22,13 @@ const EFFECTS = [
 
 export const drift = { needs: ["drift", "evidence"], show(answers, chosen) {
   const { drift: body, evidence } = answers;
+  const judged = evidence.samples.some((sample) => sample.log_evidence !== null);
   return [
     headline(body, chosen),
     body.drifts.length > 0 && kinds(body.drifts),
-    evidence.samples.length > 0 ? overTheTicks(body, evidence, chosen)
-      : notice("No tick has been judged in this span yet.", "The first one comes within 15 seconds of the first predictions."),
-    evidence.samples.length > 0 && effects(body, evidence, chosen),
+    judged ? overTheTicks(body, evidence, chosen)
+      : body.status !== "no_baseline" && notice("No tick has been judged in this span yet.", "The first one comes within 15 seconds of the first predictions."),
+    judged && effects(body, evidence, chosen),
     features(body),
   ];
 } };
@@ -36,7 +38,9 @@ function headline(body, chosen) {
   switch (body.status) {
     case "drift": {
       const since = body.drifts.map((one) => one.since).sort()[0];
-      return verdict("warning", `Drift: ${body.drifts.map((one) => KINDS[one.type].name).join(", ")}`, `since about ${moment(since)} UTC. `, runbook("CtrDrift"));
+      return verdict("warning", `Drift: ${body.drifts.map((one) => KINDS[one.type].name).join(", ")}`, `since about ${moment(since)} UTC. `,
+        fallen(body.drifts) && "The evidence has fallen below its threshold; the alarm stands until it has been low for a quarter of an hour. ",
+        runbook(body.drifts.some((one) => one.type !== "calibration_shift") ? "CtrDrift" : "CtrCalibrationOff"));
     }
     case "no_baseline":
       return [verdict("unknown", "No baseline", "to hold the predictions against."),
@@ -45,11 +49,15 @@ function headline(body, chosen) {
       return [verdict("unknown", "Too early to tell", `from ${looked}.`),
         notice("Send more traffic:", "nothing is said before there is enough to be sure; CTR_MIN_PREDICTIONS says how much.")];
     default:
+      if (body.log_evidence === null)
+        return verdict("unknown", "Too early to tell", "no tick with this version and baseline has passed yet; one ends every 15 seconds.");
       return [verdict("healthy", "No drift", `in ${looked}. The log evidence is ${number(body.log_evidence)}; ${number(body.log_evidence_threshold)} would be drift. A false alarm has at most 1 % probability in 30 days.`),
         body.commissioning && h("p", { class: "quiet" }, "This baseline does not know how much the mean normally wanders, so only gross changes are found. Capture one from good traffic: ",
           h("code", {}, `POST /monitoring/baseline/${chosen.model}/capture?window=24h`))];
   }
 }
+
+const fallen = (found) => found.every((one) => one.type !== "calibration_shift" && one.log_evidence < one.log_evidence_threshold);
 
 const kinds = (found) => table({
   caption: "Kinds of drift",
@@ -66,7 +74,7 @@ const kinds = (found) => table({
 function spanOf(evidence, chosen) {
   const at = evidence.samples.map((sample) => seconds(sample.at));
   const end = Math.max(at.at(-1), Date.now() / 1000 - 60);
-  return { start: end - chosen.seconds, end, at };
+  return { start: beginning(end, chosen.seconds, at[0]), end, at };
 }
 
 function overTheTicks(body, evidence, chosen) {

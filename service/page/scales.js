@@ -2,6 +2,7 @@
 
 const STEPS = [1, 2, 2.5, 5, 10];
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
+const SHORTEST = 3 * MINUTE;
 const TIME_STEPS = [15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
   HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY];
 
@@ -33,6 +34,11 @@ export function powers(low, high) {
       if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
     }
   return ticks;
+}
+
+// Where a time axis begins: a service that is younger than the span would fill only its end.
+export function beginning(end, length, first) {
+  return Number.isFinite(first) ? Math.max(end - length, Math.min(first, end - SHORTEST)) : end - length;
 }
 
 export function times(start, end, wanted) {

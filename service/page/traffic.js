@@ -3,6 +3,7 @@
 import { data, notice, tiles, verdict } from "./elements.js";
 import { figure } from "./figure.js";
 import { overTime } from "./charts.js";
+import { beginning } from "./scales.js";
 import { clock, count, duration, milliseconds, number, percent, plain, seconds } from "./numbers.js";
 
 const FAR_ABOVE = 3;
@@ -45,9 +46,10 @@ export const traffic = { needs: ["stats", "history", "health"], show(answers, ch
 } };
 
 export function frame(history, points, chosen) {
-  const end = seconds(history.window_end), start = end - chosen.seconds;
+  const end = seconds(history.window_end);
+  const first = points.find((point) => point.total_requests !== null);
   return {
-    start, end, words: duration(chosen.seconds), step: history.step_seconds,
+    start: beginning(end, chosen.seconds, first && seconds(first.window_start)), end, words: duration(chosen.seconds), step: history.step_seconds,
     at: points.map((point) => (seconds(point.window_start) + seconds(point.window_end)) / 2),
   };
 }

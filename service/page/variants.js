@@ -17,13 +17,14 @@ export const variants = { needs: ["experiment"], show({ experiment: body }) {
     return [verdict("unknown", "No experiment", "one model gets all users."),
       notice("To compare two models,", "write experiment.toml such as this, then POST /models/reload:", FILE)];
   const [status, word] = LOOKS[body.status];
-  const sentence = body.summary.replace(/^Undecided: /, "");
+  // The verdict says these words; what begins with the name of a model keeps it as it is.
+  const sentence = body.summary.replace(/^Undecided: ./, (words) => words.at(-1).toUpperCase()).replace(/^Sample-ratio mismatch: /, "");
   return [
-    verdict(status, word, sentence[0].toUpperCase() + sentence.slice(1), body.status === "mismatch" && [" ", runbook("CtrSampleRatioMismatch")]),
+    verdict(status, word, sentence, body.status === "mismatch" && [" ", runbook("CtrSampleRatioMismatch")]),
     body.variants.some((one) => one.ctr !== null) ? h("div", { class: "pair" }, rates(body), differences(body))
       : notice("No prediction of this experiment is complete yet:", "it counts once it is older than the attribution window, when all its clicks have come."),
     arms(body), split(body.sample_ratio),
-    h("p", { class: "quiet" }, `${body.name}: predictions from ${moment(body.window_start)} to ${moment(body.window_end)} UTC. Look as often as you like: a winner between equals is declared with at most 5 % probability, ever.`),
+    h("p", { class: "quiet" }, `${body.name}: ${body.window_start ? `predictions from ${moment(body.window_start)} to ${moment(body.window_end)} UTC. ` : ""}Look as often as you like: a winner between equals is declared with at most 5 % probability, ever.`),
   ];
 } };
 
@@ -64,6 +65,6 @@ function split(ratio) {
   const status = ratio.mismatch ? "warning" : ratio.evidence === null ? "unknown" : "healthy";
   const words = { warning: "Sample-ratio mismatch", unknown: "Split not known yet", healthy: "Split as weighted" }[status];
   return h("p", { class: "split" }, badge(status, words), " ",
-    ratio.shares.map((one) => `${one.model_name} has ${share(one.observed)}, expected ${share(one.expected)}`).join("; "),
+    ratio.shares.map((one) => (one.observed === null ? `${one.model_name} should have ${share(one.expected)}` : `${one.model_name} has ${share(one.observed)}, expected ${share(one.expected)}`)).join("; "),
     `; log evidence ${number(ratio.evidence)} of ${number(ratio.evidence_threshold)} `, meter(ratio.evidence, ratio.evidence_threshold, status));
 }

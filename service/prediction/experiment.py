@@ -16,6 +16,8 @@ from service.monitoring.cells import CELLS
 
 DEFAULT_FILE = Path("experiment.toml")
 DEFAULT_MODEL = "xgboost"
+_LARGEST = 1e9
+"""Of weights: the sum of them is finite, and an integer of any length is no number."""
 
 
 class ExperimentError(ValueError):
@@ -98,7 +100,7 @@ class Experiment:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ExperimentError(f"{path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExperimentError(f"{path}: not TOML: {error}") from error
         try:
             return cls(**_fields(content))
@@ -198,4 +200,6 @@ def _numbers(table: str, lines: Mapping[str, Any]) -> dict[str, float]:
     for model, number in lines.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise ExperimentError(f"{table}.{model}: {number!r} is not a number")
+        if abs(number) > _LARGEST:
+            raise ExperimentError(f"{table}.{model}: give a number up to {_LARGEST:g}")
     return {model: float(number) for model, number in lines.items()}

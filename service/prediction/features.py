@@ -7,7 +7,7 @@ rows take the same path. A key that training never saw has the effect 0 and the 
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, groupby, repeat
+from itertools import chain, groupby, islice, repeat
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -158,14 +158,18 @@ class _Lookup(NamedTuple):
     """What ``find`` takes beside each key: the features of an unknown one, where it needs them."""
 
 
-_JOINED_FIELD = "placement"
-"""Placements are few, and to find a part of one costs more than to look it up."""
+_JOINED_FIELDS = {"ad_id", "placement"}
+"""Few values make most of the traffic, and to cut out the parts of one costs more than to look it
+up."""
+
+_MAX_JOINED = 10_000
+"""Values of a field: about 2 MB."""
 
 
 def _lookups(tables: Mapping[str, Table]) -> Iterable[_Lookup]:
     for field, keys in groupby(KEYS, key=lambda key: key.field):
         place = AdRequest._fields.index(field)
-        if field == _JOINED_FIELD:
+        if field in _JOINED_FIELDS:
             yield _Lookup(place, whole, _Joined(tuple(keys), tables).__getitem__, ())
             continue
         for key in keys:
@@ -174,12 +178,13 @@ def _lookups(tables: Mapping[str, Table]) -> Iterable[_Lookup]:
 
 
 class _Joined(dict[str | int, bytes]):
-    """The features of a field's values with those of their parts, joined for all known values."""
+    """The features of a value with those of its parts, joined for the most frequent values."""
 
     def __init__(self, keys: Sequence[Key], tables: Mapping[str, Table]) -> None:
         self._parts = [(tables[key.table].get, key.part, _nothing_known(key)) for key in keys]
         known = tables[next(key.table for key in keys if key.part is whole)]
-        super().__init__((value, self.__missing__(value)) for value in known)
+        often = islice(known, _MAX_JOINED)
+        super().__init__((value, self.__missing__(value)) for value in often)
 
     def __missing__(self, value: str | int) -> bytes:
         return b"".join([find(part(value), nothing) for find, part, nothing in self._parts])

@@ -52,12 +52,12 @@ class Feedback:
         *,
         clicks: Clicks,
         recorder: Recorder,
-        signing_key: bytes,
+        signing_keys: Sequence[bytes],
         attribution_seconds: float,
     ) -> None:
         self._clicks = clicks
         self._recorder = recorder
-        self._key = signing_key
+        self._keys = signing_keys
         self._attribution_seconds = attribution_seconds
 
     def take(self, events: Sequence[FeedbackEvent], now: float) -> FeedbackOutcome:
@@ -96,13 +96,14 @@ class Feedback:
 
     def _judge(self, event: FeedbackEvent, now: float) -> tuple[FeedbackResult, VerifiedId | None]:
         try:
-            verified = PredictionId.verified(event.prediction_id, self._key)
+            verified = PredictionId.verified(event.prediction_id, *self._keys)
         except UnknownPredictionIdError:
             return FeedbackResult.UNKNOWN, None
         except InvalidPredictionIdError:
             return FeedbackResult.INVALID, None
         predicted = verified.identity.milliseconds / 1000
-        clicked = now if event.at is None else event.at
+        # Who says no time was not before the prediction: then the clock was set back.
+        clicked = max(now, predicted) if event.at is None else event.at
         if clicked < predicted - CLOCK_TOLERANCE_SECONDS:
             return FeedbackResult.INVALID, None
         # Also by arrival: a cohort is closed when its window is over, and never opened again.

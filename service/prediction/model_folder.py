@@ -16,7 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from service.formats import written_later
 from service.monitoring.baseline import Baseline
+from service.monitoring.stored_fields import MALFORMED
 from service.prediction.durable import make_durable, only_writer, write_durably
 from service.prediction.features import FeatureEncoder
 from service.prediction.model import VERSION, Model, ModelBundle, ModelMetadata
@@ -153,6 +155,16 @@ def load_version(
     home = folder / VERSIONS_FOLDER / version
     try:
         metadata = json.loads(_read(home / METADATA_FILE))
+        if metadata["format"] > METADATA_FORMAT:
+            raise ModelFolderError(
+                written_later(
+                    str(home / METADATA_FILE),
+                    form="metadata format",
+                    found=metadata["format"],
+                    known=METADATA_FORMAT,
+                    instead="train again, or roll back to an earlier version",
+                )
+            )
         kind = _kind(metadata, name=folder.name, version=version)
         checksums = metadata["sha256"]
         model = kind.from_bytes(_checked(home / kind.file_name, checksums))
@@ -173,7 +185,7 @@ def load_version(
         )
     except KeyError as error:
         raise ModelFolderError(_damaged(home / METADATA_FILE, f"{error} is missing")) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, *MALFORMED) as error:
         raise ModelFolderError(_damaged(home, str(error))) from error
 
 
@@ -190,7 +202,7 @@ def verify_version(folder: Path, version: str) -> None:
             _checked(home / name, checksums)
     except KeyError as error:
         raise ModelFolderError(_damaged(home / METADATA_FILE, f"{error} is missing")) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, *MALFORMED) as error:
         raise ModelFolderError(_damaged(home, str(error))) from error
 
 

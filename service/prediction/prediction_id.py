@@ -4,11 +4,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from struct import Struct, iter_unpack
 from typing import NamedTuple
 
@@ -19,7 +16,6 @@ _FIXED = Struct(">BQd6sIIBB")
 _NO_CELL = CELLS
 _NONCE_BYTES = 6
 _SIGNATURE_BYTES = 16
-_KEY_BYTES = 32
 
 
 class InvalidPredictionIdError(ValueError):
@@ -28,10 +24,6 @@ class InvalidPredictionIdError(ValueError):
 
 class UnknownPredictionIdError(InvalidPredictionIdError):
     """The text is no prediction id of this release at all."""
-
-
-class InvalidSigningKeyError(ValueError):
-    """What should be the key is none; the message says what to do."""
 
 
 class PredictionId(NamedTuple):
@@ -68,8 +60,8 @@ class PredictionId(NamedTuple):
         return _text(content + model + self.version.encode(), _keyed(key))
 
     @classmethod
-    def verified(cls, text: str, key: bytes) -> "VerifiedId":
-        """Decode what :meth:`signed` made.
+    def verified(cls, text: str, *keys: bytes) -> "VerifiedId":
+        """Decode what :meth:`signed` made with one of ``keys``.
 
         Raises:
             UnknownPredictionIdError: It is no id, or one that an earlier release made.
@@ -82,7 +74,8 @@ class PredictionId(NamedTuple):
         signature, content = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
         if len(content) < _FIXED.size:
             raise UnknownPredictionIdError("not a prediction id")
-        if not hmac.compare_digest(signature, _signature(content, _keyed(key))):
+        fits = (hmac.compare_digest(signature, _signature(content, _keyed(key))) for key in keys)
+        if not any(fits):
             raise InvalidPredictionIdError("the signature does not fit")
         form, milliseconds, score, nonce, origin, experiment, cell, model_bytes = (
             _FIXED.unpack_from(content)
@@ -90,9 +83,13 @@ class PredictionId(NamedTuple):
         if form != _FORMAT:
             raise UnknownPredictionIdError(f"format {form} is not {_FORMAT}")
         names = content[_FIXED.size :]
+        try:
+            model, version = names[:model_bytes].decode(), names[model_bytes:].decode()
+        except UnicodeDecodeError as error:  # whoever shares the key has signed something else
+            raise UnknownPredictionIdError("the names in it are no text") from error
         identity = cls(
-            model=names[:model_bytes].decode(),
-            version=names[model_bytes:].decode(),
+            model=model,
+            version=version,
             score=score,
             milliseconds=milliseconds,
             nonce=nonce,
@@ -107,7 +104,7 @@ class Signer:
     """Makes the ids of one instance, all those of a turn of the event loop at once.
 
     Args:
-        key: From :func:`signing_key`.
+        key: The one of now, from :mod:`service.prediction.signing_keys`.
         origin: From :func:`origin_of`.
     """
 
@@ -148,7 +145,7 @@ class Signer:
 
 
 class VerifiedId(NamedTuple):
-    """An id that was made with our key."""
+    """An id that was made with one of our keys."""
 
     identity: PredictionId
     signature: bytes
@@ -158,39 +155,6 @@ class VerifiedId(NamedTuple):
 def origin_of(instance: str) -> int:
     """Shorten the name of an instance to the 32 bits that its prediction ids carry."""
     return int.from_bytes(hashlib.blake2b(instance.encode(), digest_size=4).digest())
-
-
-def signing_key(configured: str | None, file: Path) -> bytes:
-    """Give the configured key, or the one in ``file``, which is made on first use.
-
-    The file is readable by its owner alone. Making it is atomic: of two processes that start
-    together both use the same key.
-
-    Raises:
-        InvalidSigningKeyError: The file does not hold a key.
-    """
-    if configured is not None:
-        return hashlib.sha256(configured.encode()).digest()
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, own = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)  # mode 0600
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(secrets.token_bytes(_KEY_BYTES))
-            handle.flush()
-            os.fsync(handle.fileno())
-        try:
-            os.link(own, file)
-        except FileExistsError:
-            pass
-        finally:
-            Path(own).unlink()
-    key = file.read_bytes()
-    if len(key) != _KEY_BYTES:
-        raise InvalidSigningKeyError(
-            f"{file} holds {len(key)} bytes, not {_KEY_BYTES}; restore it, or delete it: "
-            "clicks for earlier predictions are then refused"
-        )
-    return key
 
 
 def _keyed(key: bytes) -> hashlib.blake2b:

@@ -17,6 +17,7 @@ from service.prediction.prediction_id import Signer
 from service.prediction.serving import ServedModels
 from service.prediction.shadow import ShadowScorer
 from service.prediction.turn import Call, Part, Render, Scored, TurnScorer, groups_of
+from service.request_id import Request
 from service.telemetry.recorder import Recorder
 
 _LARGE_ROWS = 256
@@ -56,6 +57,7 @@ class Predictor:
         model_name: str | None,
         arrived: float,
         render: Render,
+        request: Request | None = None,
     ) -> bytes:
         """Score ``requests`` and return the rendered answer.
 
@@ -64,6 +66,7 @@ class Predictor:
             model_name: The model to use; by default the experiment assigns one to each user.
             arrived: ``time.perf_counter()`` when the body had arrived.
             render: Makes the body of the answer.
+            request: The HTTP request that asks, for what is logged about it.
 
         Raises:
             UnknownModelError: ``model_name`` is not served.
@@ -75,7 +78,7 @@ class Predictor:
                 f"there is no model {model_name!r}; served are {', '.join(now.models)}"
             )
         loop = asyncio.get_running_loop()
-        call = Call(now, model_name is None, arrived, render, loop.create_future())
+        call = Call(now, model_name is None, arrived, render, loop.create_future(), request)
         only = now.experiment.only if model_name is None else model_name
         call.parts = _assigned(call, requests) if only is None else [_whole(call, only, requests)]
         for part in call.parts:

@@ -3,7 +3,8 @@
 ``releases/<generation>/`` holds copies of the model versions and of the experiment file: a worker
 that starts later, or again after it was killed, serves exactly what the others do, whatever was
 trained, edited or deleted meanwhile. ``pointer.json`` names the generation that is served and the
-one that is proposed; it is replaced in one step, and all workers watch it.
+one that is proposed; it is replaced in one step, and all workers watch it. It also says of which
+format everything in the folder is.
 """
 
 import fcntl
@@ -15,11 +16,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from service.formats import written_later
 from service.prediction.durable import make_durable, write_durably
 from service.prediction.release import Release, ReleaseRefusedError
 from service.prediction.release_plan import ReleasePlan, plan_reload
 from service.prediction.release_staging import load_staged, read_plan, stage
 
+RELEASES_FORMAT = 1
 _POINTER, _LOCK, _WORKERS = "pointer.json", "lock", "workers"
 _KEPT_RELEASES = 3
 """A worker that starts may still be reading the one before."""
@@ -62,11 +65,27 @@ class ReleaseStore:
         self._folder = folder
 
     def pointer(self) -> Pointer | None:
-        """Read what is to be served; None before the first release, or where it is damaged."""
+        """Read what is to be served; None before the first release, or where it is damaged.
+
+        Raises:
+            ReleaseRefusedError: A later release of the service wrote it.
+        """
         try:
-            return Pointer(**json.loads((self._folder / _POINTER).read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
+            content = json.loads((self._folder / _POINTER).read_bytes())
+            form = int(content.pop("format", 1))  # Builds before 0.1.0 did not say it.
+            if form <= RELEASES_FORMAT:
+                return Pointer(**content)
+        except (FileNotFoundError, AttributeError, ValueError, TypeError):
             return None
+        raise ReleaseRefusedError(
+            written_later(
+                str(self._folder),
+                form="format",
+                found=form,
+                known=RELEASES_FORMAT,
+                instead="delete it: what is in the models folder is then served",
+            )
+        )
 
     def plan(self, generation: int) -> ReleasePlan:
         """Read where the parts of a release came from.
@@ -196,7 +215,8 @@ class ReleaseStore:
 
     def _point(self, pointer: Pointer) -> None:
         unnamed = self._folder / f".{_POINTER}"
-        write_durably(unnamed, json.dumps(pointer._asdict()).encode())
+        content = {"format": RELEASES_FORMAT, **pointer._asdict()}
+        write_durably(unnamed, json.dumps(content).encode())
         unnamed.replace(self._folder / _POINTER)
         make_durable(self._folder)
 

@@ -7,13 +7,13 @@ files. Here each is paid once a turn and model.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, compress, repeat
 from typing import NamedTuple, Self
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from service.monitoring.catalogue import ErrorType
@@ -22,6 +22,7 @@ from service.prediction.faults import FaultInjector
 from service.prediction.prediction_id import Signer
 from service.prediction.serving import Served, ServedModels
 from service.prediction.shadow import ShadowScorer
+from service.request_id import Request, handling
 from service.telemetry.recorder import Recorder
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class ModelFailedError(Exception):
         self.error_type = error_type
 
 
-class Prediction(NamedTuple):
+class Prediction(Struct, frozen=True, gc=False):
     """The answer for one ad request."""
 
     prediction_id: str
@@ -44,9 +45,6 @@ class Prediction(NamedTuple):
     model_name: str
     model_version: str
 
-
-# Without the call of a Python function for each.
-_prediction: Callable[[Iterable[str | float]], Prediction] = partial(tuple.__new__, Prediction)
 
 Render = Callable[[Sequence[Prediction], float], bytes]
 """Makes the finished answer from the predictions and the latency in milliseconds."""
@@ -63,6 +61,8 @@ class Call:
     arrived: float
     render: Render
     answer: asyncio.Future[bytes]
+    request: Request | None = None
+    """The HTTP request that asks, for what is logged about it."""
     parts: list["Part"] = field(default_factory=list)
 
 
@@ -181,7 +181,8 @@ class TurnScorer:
         """Answer calls that a defect kept from being scored; each counts as an error."""
         # Once a streak, as above all a defect must not fill the disk.
         if not self._gave_up:
-            _LOGGER.error("requests could not be scored", exc_info=defect)
+            with handling(calls[0].request):
+                _LOGGER.error("requests could not be scored", exc_info=defect)
         self._gave_up = True
         for call in calls:
             for part in call.parts:
@@ -223,7 +224,8 @@ class TurnScorer:
             error = ErrorType.EXCEPTION
             # Once a streak: a model that fails at every request must not fill the disk.
             if len(group.parts) == 1 and bundle.name not in self._failing:
-                _LOGGER.exception("the model %s fails", bundle.name)
+                with handling(group.parts[0].call.request):
+                    _LOGGER.exception("the model %s fails", bundle.name)
                 self._failing.add(bundle.name)
         if error is not None:
             if len(group.parts) > 1:
@@ -248,7 +250,7 @@ class TurnScorer:
             milliseconds=milliseconds,
         )
         names = repeat(bundle.name), repeat(bundle.version)
-        predictions = list(map(_prediction, zip(ids, scores, *names)))  # noqa: B905 - two end
+        predictions = list(map(Prediction, ids, scores, *names))
         end = 0
         for part in group.parts:
             start, end = end, end + len(part.requests)
@@ -284,6 +286,9 @@ class TurnScorer:
 
 def _settle(call: Call, outcome: bytes | Exception) -> None:
     """Give a call its answer, unless whoever asked has gone or it has one."""
+    # They know the call: without the circle all that the request needed goes with it, and does
+    # not fill the memory until a garbage collection.
+    call.parts.clear()
     if call.answer.done():
         return
     if isinstance(outcome, Exception):

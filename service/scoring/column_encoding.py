@@ -41,7 +41,7 @@ class ColumnEncoder:
             codes, values = _repeating(rows, field)
             of_value = np.concatenate([lookup.features(values) for lookup in lookups], axis=1)
             end = start + of_value.shape[1]
-            features[:, start:end] = of_value[codes]
+            features[:, start:end] = of_value.take(codes, axis=0)
             start = end
         return features
 

@@ -1,16 +1,14 @@
 """`python -m service score`: a click log in, its scores out, and a baseline where one is wanted."""
 
 import argparse
+import json
 import os
-import signal
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
+from service.command_line import Command, ExitStatus, add_json
 from service.prediction.experiment import Experiment
 from service.prediction.model import ModelBundle
 from service.prediction.model_folder import (
@@ -21,6 +19,7 @@ from service.prediction.model_folder import (
     versions_of,
     write_bundle,
 )
+from service.progress import progress_of
 from service.scoring.log_chunks import LogChunks
 from service.scoring.new_baseline import with_baseline_of
 from service.scoring.predicting import ScoringError, cores, prediction_of
@@ -31,26 +30,9 @@ from service.settings import InvalidSettingsError, Settings
 from service.training.click_log import LogError
 from service.training.log_files import SUFFIXES
 
-_CANNOT_SCORE = (InvalidSettingsError, LogError, ModelFolderError, OSError, ScoringError)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Score; returns the exit status, 2 when nothing was written."""
-    flags = _parser().parse_args(arguments)
-    # It then ends as by Ctrl-C, and removes what is unfinished.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        _score(flags, Settings.from_environment(os.environ))
-    except _CANNOT_SCORE as error:
-        print(f"cannot score: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _score(flags: argparse.Namespace, settings: Settings) -> None:
+def _run(flags: argparse.Namespace) -> int:
+    settings = Settings.from_environment(os.environ)
     for path in (flags.output, flags.baseline):
         if path is not None and path.resolve() in [log.resolve() for log in flags.data]:
             raise ScoringError(f"{path} is the log itself; name another file to write")
@@ -60,12 +42,12 @@ def _score(flags: argparse.Namespace, settings: Settings) -> None:
     predict = prediction_of(bundle.model, flags.device)
     log = LogChunks.open(flags.data, with_time=describes)
     scorer = Scorer(bundle.encoder, predict, with_behaviour=describes)
+    written = None
     with (
         scores_file(flags.output, with_clicks=log.with_clicks) as write,
         nullcontext() if flags.baseline is None else written_whole(flags.baseline) as document,
     ):
         totals = _write_all(_shown(scorer.score_all(log, threads=cores()), log.rows), write)
-        report = _report(bundle, totals)
         if totals.behaviour is not None:
             described = with_baseline_of(
                 totals.behaviour,
@@ -78,18 +60,37 @@ def _score(flags: argparse.Namespace, settings: Settings) -> None:
             if document is not None:
                 document.write_text(f"{described.baseline.to_json()}\n", encoding="utf-8")
             if flags.as_new_version:
-                report += f"\nwritten: {write_bundle(models_dir, described)}"
-    print(report)
+                written = write_bundle(models_dir, described)
+    if flags.json:
+        print(json.dumps(_summary(flags, bundle, totals, written)))
+    else:
+        print(_report(bundle, totals, written))
+    return ExitStatus.DONE
 
 
-def _report(bundle: ModelBundle, totals: Totals) -> str:
+def _report(bundle: ModelBundle, totals: Totals, written: Path | None) -> str:
     scored = (
         f"{totals.rows:,} rows scored by {bundle.name} {bundle.version}, "
         f"mean predicted CTR {totals.mean_prediction:.3%}"
     )
-    if totals.clicks is None:
-        return scored
-    return f"{scored}, CTR {totals.clicks / totals.rows:.3%}"
+    if totals.clicks is not None:
+        scored += f", CTR {totals.clicks / totals.rows:.3%}"
+    return scored if written is None else f"{scored}\nwritten: {written}"
+
+
+def _summary(
+    flags: argparse.Namespace, bundle: ModelBundle, totals: Totals, written: Path | None
+) -> Mapping[str, object]:
+    return {
+        "output": str(flags.output),
+        "model_name": bundle.name,
+        "model_version": bundle.version,
+        "rows": totals.rows,
+        "mean_prediction": totals.mean_prediction,
+        "clicks": totals.clicks,
+        "baseline": None if flags.baseline is None else str(flags.baseline),
+        "new_version": None if written is None else str(written),
+    }
 
 
 def _bundle(models_dir: Path, model: str | None, version: str | None) -> ModelBundle:
@@ -108,8 +109,7 @@ def _bundle(models_dir: Path, model: str | None, version: str | None) -> ModelBu
 
 
 def _shown(scores: Iterator[Scored], rows: int | None) -> Iterator[Scored]:
-    """Move a bar, where a terminal shows one."""
-    with tqdm(desc="scoring", total=rows, unit="row", unit_scale=True, disable=None) as bar:
+    with progress_of("scoring", "row", total=rows) as bar:
         for scored in scores:
             yield scored
             bar.update(len(scored.predictions))
@@ -123,12 +123,7 @@ def _write_all(scores: Iterable[Scored], write: Write) -> Totals:
     return totals
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m service score",
-        description="Score every row of a click log, of any length, as the service would.",
-        epilog="The log has the columns that training needs, but may lack the clicks.",
-    )
+def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         nargs="+",
@@ -146,11 +141,15 @@ def _parser() -> argparse.ArgumentParser:
         ".csv, .csv.gz or .parquet",
     )
     parser.add_argument("--model", metavar="NAME", help="xgboost, or the first there is")
-    parser.add_argument("--version", help="one that is kept, instead of the current one")
+    parser.add_argument(
+        "--version", metavar="VERSION", help="one that is kept, instead of the current one"
+    )
     parser.add_argument(
         "--models-dir", type=Path, metavar="DIR", help="CTR_MODELS_DIR, or else models"
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="what computes (%(default)s)"
+    )
     parser.add_argument(
         "--baseline",
         type=Path,
@@ -163,10 +162,22 @@ def _parser() -> argparse.ArgumentParser:
         help="also write the model again, as a new version that has this baseline; "
         "POST /models/reload then serves it",
     )
-    return parser
+    add_json(parser)
 
 
 def _named_as_a_log(text: str) -> Path:
     if not text.endswith(SUFFIXES):
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(SUFFIXES)}")
     return Path(text)
+
+
+SCORE = Command(
+    name="python -m service score",
+    summary="score every row of a click log, of any length, as the service would",
+    add_flags=_add_flags,
+    run=_run,
+    process="score",
+    epilog="The log has the columns that training needs, but may lack the clicks.",
+    misuses=(InvalidSettingsError,),
+    failures=(LogError, ModelFolderError, OSError, ScoringError),
+)

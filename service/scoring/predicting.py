@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.prediction.lean_xgboost import xgboost as xgb
@@ -31,7 +33,7 @@ def prediction_of(model: Model, device: str) -> Predict:
     if device == "cpu":
         # One thread for each chunk, and a chunk for each core: threads of one prediction would
         # wait for each other at its end.
-        return model.predict
+        return _each_once(model.predict) if isinstance(model, XGBoostModel) else model.predict
     if not isinstance(model, XGBoostModel):
         raise ScoringError(f"--device cuda is for XGBoost; a {model.kind} model needs the CPU")
     try:
@@ -49,6 +51,26 @@ def prediction_of(model: Model, device: str) -> Predict:
             return np.asarray(booster.predict(matrix), dtype=np.float64)
 
     return predict
+
+
+def _each_once(predict: Predict) -> Predict:
+    """Predict rows that are alike once: in real logs many are, once unseen users look the same.
+
+    To find them takes a thirtieth of what 300 trees take for all rows.
+    """
+
+    def predict_distinct(features: NDArray[np.float32]) -> NDArray[np.float64]:
+        length, columns = features.shape
+        kind = pa.binary(columns * features.itemsize)
+        content = pa.py_buffer(features.tobytes())
+        rows = pa.FixedSizeBinaryArray.from_buffers(kind, length, [None, content])
+        encoded: Any = rows.dictionary_encode()  # not in its stubs
+        distinct = np.frombuffer(encoded.dictionary.buffers()[1], dtype=np.float32)
+        scores = predict(distinct.reshape(-1, columns))
+        of_row: NDArray[np.float64] = scores[encoded.indices.to_numpy()]
+        return of_row
+
+    return predict_distinct
 
 
 def cores() -> int:

@@ -16,6 +16,9 @@ from service.monitoring.snapshot import Series
 from service.sources.errors import SourceUnavailableError
 
 _TIMEOUT_SECONDS = 5.0
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What an answer makes its reader raise that has not the form of Prometheus' API."""
+_LONGEST_REASON = 120
 _TARGET_LABELS = {"__name__", "instance", "job"}
 _GAUGES = frozenset(metric.name for metric in catalogue.CATALOGUE if metric.kind == "gauge")
 
@@ -49,29 +52,14 @@ class PrometheusApi:
             SourceUnavailableError: There is no complete answer.
         """
         milliseconds = max(math.ceil((end - start) * 1000), 1)
-        result = self._query(f"{self._selector}[{milliseconds}ms]", end)
-        scrapes: dict[str, dict[float, tuple[dict[Series, float], dict[Series, float]]]] = {}
-        for found in result:
-            labels = found["metric"]
-            name = labels["__name__"]
-            series = Series(
-                name,
-                tuple(sorted((k, v) for k, v in labels.items() if k not in _TARGET_LABELS)),
-            )
-            instance = scrapes.setdefault(labels.get("instance", ""), {})
-            for at, text in found["values"]:
-                if not start < at <= end:
-                    continue
-                counters, gauges = instance.setdefault(float(at), ({}, {}))
-                (gauges if name in _GAUGES else counters)[series] = float(text)
-        return {
-            instance: [
-                Reading(at, _epoch(gauges), counters, gauges)
-                for at, (counters, gauges) in sorted(its.items())
-                if _BEGAN in gauges
-            ]
-            for instance, its in scrapes.items()
-        }
+        try:
+            answer = self._query(f"{self._selector}[{milliseconds}ms]", end)
+            return _readings(answer["data"]["result"], start, end)
+        except _MALFORMED as error:
+            reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+            raise SourceUnavailableError(
+                f"what answers is no Prometheus, or its answer is damaged: {reason}"
+            ) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,11 +76,11 @@ class PrometheusApi:
     ) -> None:
         self.close()
 
-    def _query(self, expression: str, at: float) -> list[dict[str, Any]]:
+    def _query(self, expression: str, at: float) -> dict[str, Any]:
         try:
             # POST: a long selector does not fit into an address.
             answer = self._client.post("/api/v1/query", data={"query": expression, "time": str(at)})
-            body = answer.json()
+            body: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise SourceUnavailableError(
                 f"Prometheus does not answer: {str(error) or type(error).__name__}"
@@ -104,12 +92,41 @@ class PrometheusApi:
         if body.get("warnings"):
             # A part of the fleet would be missing, and look like falling counters.
             raise SourceUnavailableError(f"Prometheus knows only a part: {body['warnings']}")
-        result: list[dict[str, Any]] = body["data"]["result"]
-        return result
+        return body
 
 
 _BEGAN = Series(catalogue.COUNTERS_BEGAN.name, ())
 
 
-def _epoch(gauges: Mapping[Series, float]) -> float:
-    return gauges[_BEGAN]
+def _readings(
+    result: Sequence[Mapping[str, Any]], start: float, end: float
+) -> Mapping[str, Sequence[Reading]]:
+    scrapes: dict[str, dict[float, tuple[dict[Series, float], dict[Series, float]]]] = {}
+    for found in result:
+        labels: dict[str, str] = found["metric"]
+        if not all(isinstance(text, str) for text in labels.values()):
+            raise TypeError("a label is no text")
+        name = labels["__name__"]
+        series = Series(
+            name, tuple(sorted((k, v) for k, v in labels.items() if k not in _TARGET_LABELS))
+        )
+        instance = scrapes.setdefault(labels.get("instance", ""), {})
+        for at, text in found["values"]:
+            if not start < at <= end:
+                continue
+            value = float(text)
+            counters, gauges = instance.setdefault(float(at), ({}, {}))
+            if name not in _GAUGES:
+                if not 0 <= value < math.inf:
+                    raise ValueError(f"{name} counts {text}")
+                counters[series] = value
+            elif math.isfinite(value):
+                gauges[series] = value
+    return {
+        instance: [
+            Reading(at, gauges[_BEGAN], counters, gauges)
+            for at, (counters, gauges) in sorted(its.items())
+            if _BEGAN in gauges
+        ]
+        for instance, its in scrapes.items()
+    }

@@ -2,8 +2,9 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,6 +27,9 @@ _SCHEMA_LOCK = 0x637472_01
 _LAYOUT_LOCK = 0x637472_02
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 _RETRY_SECONDS = 0.02
+_STATEMENT_TIMEOUTS, _ANSWER_TIMEOUTS = 4, 5
+"""How many times as long as for a lock a statement may take on a server of PostgreSQL, and how
+many times as long until it counts as gone."""
 
 _T = TypeVar("_T")
 
@@ -44,6 +48,8 @@ class Database:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", self._set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
+        else:
+            event.listen(engine, "do_connect", partial(_connect_to_postgres, timeout_seconds))
         self._reader = engine.execution_options(
             **({} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"})
         )
@@ -73,6 +79,20 @@ class Database:
             database.close()
             raise
         return database
+
+    @classmethod
+    def refuse_newer(cls, url: str | Path, timeout_seconds: float) -> None:
+        """Look whether a later release wrote the tables, and change nothing.
+
+        Raises:
+            StateError: It did, or the URL or the database cannot be used.
+            StateUnavailableError: The database does not answer.
+        """
+        parsed = _file_url(url) if isinstance(url, Path) else _parsed(url)
+        if parsed.get_dialect().name == "sqlite" and not Path(parsed.database or "").exists():
+            return  # To look would create it.
+        with closing(cls(parsed, timeout_seconds)) as database, database.reading() as connection:
+            is_current(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -132,6 +152,9 @@ class Database:
         reason = " ".join(str(error.orig).split())
         for secret in self._secrets:
             reason = reason.replace(secret, "***")
+        # SQLite says so of a full disk too, where it finds no room for its index of what is new.
+        if getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_IOERR"):
+            reason += ": the disk is full, or it fails"
         return reason
 
     def _set_up_sqlite(self, connection: sqlite3.Connection, _: object) -> None:
@@ -196,6 +219,21 @@ def _parsed(text: str) -> URL:
     return url
 
 
+def _connect_to_postgres(
+    timeout_seconds: float,
+    _dialect: object,
+    _record: object,
+    arguments: Sequence[str],
+    options: Mapping[str, Any],
+) -> object:
+    from service.state.patient_postgres import (  # noqa: PLC0415 - nothing of it is for SQLite
+        PatientConnection,
+    )
+
+    # After the server's own time-outs, which say more.
+    return PatientConnection.within(_ANSWER_TIMEOUTS * timeout_seconds, *arguments, **options)
+
+
 def _options(url: URL, timeout_seconds: float) -> dict[str, Any]:
     if url.get_dialect().name == "sqlite":
         return {"connect_args": {"timeout": timeout_seconds}}
@@ -203,7 +241,8 @@ def _options(url: URL, timeout_seconds: float) -> dict[str, Any]:
     return {
         "connect_args": {
             "connect_timeout": max(2, round(timeout_seconds)),
-            "options": f"-c lock_timeout={milliseconds} -c statement_timeout={4 * milliseconds}",
+            "options": f"-c lock_timeout={milliseconds} "
+            f"-c statement_timeout={_STATEMENT_TIMEOUTS * milliseconds}",
         },
         "pool_pre_ping": True,
         "pool_size": 2,

@@ -1,4 +1,7 @@
-"""Counters as bytes: the series once per distinct set, the values exact and small."""
+"""What is stored as bytes, small and without loss.
+
+Of counters the series are stored once per distinct set, the values apart.
+"""
 
 import hashlib
 import json
@@ -45,21 +48,49 @@ def encode_values(counters: Counters, layout: StoredLayout) -> bytes:
 
 
 def decode_series(content: bytes) -> tuple[Series, ...]:
-    """Read what `Layout.content` holds."""
-    return tuple(
-        Series(name, tuple((label, value) for label, value in labels))
-        for name, labels in json.loads(zlib.decompress(content))
-    )
+    """Read what `Layout.content` holds.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        return tuple(
+            Series(name, tuple((label, value) for label, value in labels))
+            for name, labels in json.loads(zlib.decompress(content))
+        )
+    except (zlib.error, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"the series are damaged: {error}") from error
 
 
 def decode_counters(layout: Layout, content: bytes) -> Counters:
     """Unpack values that were stored in the order of ``layout``.
 
     Raises:
-        ValueError: There are more values than series, or fewer.
+        ValueError: There are more values than series, or fewer, or they are damaged.
     """
-    planes = np.frombuffer(zlib.decompress(content), dtype=np.uint8).reshape(_BITS.itemsize, -1)
+    try:
+        unpacked = zlib.decompress(content)
+    except zlib.error as error:
+        raise ValueError(f"the values are damaged: {error}") from error
+    planes = np.frombuffer(unpacked, dtype=np.uint8).reshape(_BITS.itemsize, -1)
     if planes.shape[1] != len(layout):
         raise ValueError(f"{planes.shape[1]} values are stored for {len(layout)} series")
     differences = np.ascontiguousarray(planes.T).view(_BITS).reshape(-1)
     return Counters(layout, np.cumsum(differences, dtype=_BITS).view(_VALUE))
+
+
+def encode_text(text: str) -> bytes:
+    """Pack a text of which much repeats itself."""
+    return zlib.compress(text.encode())
+
+
+def decode_text(content: bytes) -> str:
+    """Read what :func:`encode_text` wrote.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        return zlib.decompress(content).decode()
+    except zlib.error as error:
+        raise ValueError(f"the text is damaged: {error}") from error

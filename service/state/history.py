@@ -22,12 +22,15 @@ from service.monitoring.history import HISTORY_SECONDS, TICKS_KEPT_SECONDS, Tick
 from service.monitoring.snapshot import Snapshot
 from service.state.database import Database, keep_layouts, own_layouts
 from service.state.encoding import decode_counters, decode_series, encode_values, stored_layout
+from service.state.errors import StateError
 from service.state.schema import epochs, layouts, snapshots
 from service.state.upsert import insert
 
 _MINUTE_SECONDS = 60
 _PAGE_ROWS = 256
 _LAYOUTS_REMEMBERED = 64
+_NEAR_SECONDS = 5
+_NEAR_ROWS = 3
 
 _Row = Row[*tuple[Any, ...]]
 
@@ -37,6 +40,7 @@ class StoredHistory:
 
     Raises:
         StateUnavailableError: In every method, when the database does not answer.
+        StateError: In those that read, when what is stored is damaged.
     """
 
     def __init__(self, database: Database, scope: str) -> None:
@@ -45,7 +49,9 @@ class StoredHistory:
         # Statements that every answer needs are put together once.
         latest = self._rows().order_by(epochs.c.epoch.desc(), snapshots.c.tick.desc()).limit(1)
         earliest = self._rows().order_by(epochs.c.epoch, snapshots.c.tick).limit(1)
+        self._earliest = earliest
         self._at_boundary = latest.where(snapshots.c.tick <= bindparam("tick"))
+        self._newest = self._at_boundary.limit(bindparam("count"))
         self._window_start = latest.where(
             snapshots.c.tick <= bindparam("start"),
             snapshots.c.at <= bindparam("start"),
@@ -111,19 +117,30 @@ class StoredHistory:
 
     def at_boundary(self, tick: float) -> Snapshot | None:
         """Latest snapshot whose tick is not later; see the port."""
-
-        def found(connection: Connection) -> Snapshot | None:
-            row = connection.execute(self._at_boundary, {"tick": tick}).first()
-            return None if row is None else self._snapshot(connection, row)
-
-        return self._database.remembered((StoredHistory, self._scope, tick), found)
+        near, complete = self._near(tick)
+        for row in near:
+            if row.tick <= tick:
+                return row.snapshot
+        if complete:
+            return None
+        with self._database.reading() as connection:
+            found = connection.execute(self._at_boundary, {"tick": tick}).first()
+            return None if found is None else self._snapshot(connection, found)
 
     def window_rows(self, start: float, end: Snapshot) -> Sequence[Snapshot]:
         """Return what a window needs besides its end; see the port."""
-        return self._database.remembered(
-            (StoredHistory, self._scope, min(start, end.at), end.epoch, end.at),
-            lambda connection: self._window_rows(connection, min(start, end.at), end),
-        )
+        start = min(start, end.at)
+        near, complete = self._near(start)
+        rows: Sequence[Snapshot] = [
+            row.snapshot for row in near if row.tick <= start and row.snapshot.at <= start
+        ]
+        if not rows and complete:
+            rows = self._oldest()
+        # Of one life, as nearly always.
+        if rows and rows[0].epoch == end.epoch and rows[0].at <= end.at:
+            return rows[:1]
+        with self._database.reading() as connection:
+            return self._window_rows(connection, start, end)
 
     def ticks(self, start: float, end: float) -> Iterator[Tick]:
         """Iterate over a range of ticks; see the port."""
@@ -148,6 +165,32 @@ class StoredHistory:
             own_layouts(connection)
             used = select(snapshots.c.tick).where(snapshots.c.layout_id == layouts.c.id).exists()
             connection.execute(delete(layouts).where(~used))
+
+    def _near(self, time: float) -> tuple[Sequence[Tick], bool]:
+        """Give the newest few rows of ``time`` or a little later, newest first, and if it is all.
+
+        Times that are near share what is remembered: a window of the last hour begins a little
+        later with every question.
+        """
+        last = time
+        if math.isfinite(time):
+            last = math.ceil(time / _NEAR_SECONDS) * _NEAR_SECONDS
+        # At a boundary of the clock the first is the one.
+        count = _NEAR_ROWS if last > time else 1
+
+        def newest(connection: Connection) -> Sequence[Tick]:
+            rows = connection.execute(self._newest, {"tick": last, "count": count}).all()
+            return [Tick(row.tick, row.final, self._snapshot(connection, row)) for row in rows]
+
+        rows = self._database.remembered((StoredHistory, self._scope, last, count), newest)
+        return rows, len(rows) < count
+
+    def _oldest(self) -> Sequence[Snapshot]:
+        def oldest(connection: Connection) -> Sequence[Snapshot]:
+            rows = connection.execute(self._earliest).all()
+            return [self._snapshot(connection, row) for row in rows]
+
+        return self._database.remembered((StoredHistory, self._scope), oldest)
 
     def _window_rows(
         self, connection: Connection, start: float, end: Snapshot
@@ -288,8 +331,14 @@ class StoredHistory:
             return [Tick(row.tick, row.final, self._snapshot(connection, row)) for row in rows]
 
     def _snapshot(self, connection: Connection, row: _Row) -> Snapshot:
-        layout = self._layout(connection, row.layout_id)
-        counters = decode_counters(layout, row.counters)
+        try:
+            layout = self._layout(connection, row.layout_id)
+            counters = decode_counters(layout, row.counters)
+        except ValueError as error:
+            raise StateError(
+                f"the snapshot stored for {row.tick:.0f} is damaged ({error}): "
+                "restore a backup of the state, or move it away to start afresh"
+            ) from error
         return Snapshot(at=row.at, epoch=row.epoch, counters=counters, gauges={})
 
     def _layout(self, connection: Connection, layout_id: int) -> Layout:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TypeVar
 
-_MOST = 256
+_MOST = 512
 
 _T = TypeVar("_T")
 

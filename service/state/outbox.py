@@ -1,18 +1,23 @@
 """The outbox: what MLflow is to be told, durable and unchanging before it is sent."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
 
 from service.monitoring.tracking import WITH_FILES, Entry, EntryKind, RunKind, TrackedRun
 from service.state.database import Database
+from service.state.encoding import decode_text, encode_text
 from service.state.errors import StateError
 from service.state.schema import keyed_values, outbox, tracked_runs
 from service.state.upsert import insert
 
 _FROZEN_UNTIL = "history_frozen_until"
 _DELETED_AT_ONCE = 500
+_STORED = outbox.c.id, outbox.c.run_key, outbox.c.kind, outbox.c.step, outbox.c.content
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Waiting(NamedTuple):
@@ -97,7 +102,7 @@ class Outbox:
                         step=entry.step,
                         frozen_at=at,
                         points=len(entry.points),
-                        content=entry.to_json(),
+                        content=encode_text(entry.to_json()),
                     )
                     .on_conflict_do_nothing()
                 )
@@ -124,12 +129,15 @@ class Outbox:
             ).all()
 
     def waiting(self, run_key: str, *, most_points: int) -> Sequence[Waiting]:
-        """Oldest unsent entries of a run: up to ``most_points`` points, but at least one entry."""
-        found: list[Waiting] = []
+        """Oldest unsent entries of a run: up to ``most_points`` points, but at least one entry.
+
+        Those that are damaged are set aside, so that there may be none.
+        """
+        found: list[Row[*tuple[Any, ...]]] = []
         points = 0
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(outbox.c.id, outbox.c.kind, outbox.c.step, outbox.c.points, outbox.c.content)
+                select(outbox.c.points, *_STORED)
                 .where(outbox.c.run_key == run_key, _POINTS_WAITING)
                 .order_by(outbox.c.id)
                 .limit(most_points)
@@ -138,23 +146,31 @@ class Outbox:
                 points += row.points
                 if found and points > most_points:
                     break
-                found.append(Waiting(row.id, _entry(run_key, row.kind, row.step, row.content)))
-        return found
+                found.append(row)
+        return self._readable(found)
 
     def waiting_with_files(self) -> Sequence[Waiting]:
-        """Unsent entries with files, oldest first."""
+        """Unsent entries with files, oldest first; those that are damaged are set aside."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(
-                    *(outbox.c.id, outbox.c.run_key, outbox.c.kind),
-                    *(outbox.c.step, outbox.c.content),
-                )
+                select(*_STORED)
                 .where(self._own(), _WAITING, outbox.c.kind.in_(WITH_FILES))
                 .order_by(outbox.c.id)
             ).all()
-        return [
-            Waiting(row.id, _entry(row.run_key, row.kind, row.step, row.content)) for row in rows
-        ]
+        return self._readable(rows)
+
+    def _readable(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> Sequence[Waiting]:
+        found: list[Waiting] = []
+        for row in rows:
+            try:
+                entry = _entry(row.run_key, row.kind, row.step, row.content)
+            except StateError as damage:
+                what = row.run_key, row.kind, row.step
+                _LOGGER.warning("MLflow will not be told %s %s %d: %s", *what, damage)
+                self.refuse(row.id, str(damage))
+            else:
+                found.append(Waiting(row.id, entry))
+        return found
 
     def entries(self, run_key: str, kind: EntryKind) -> Sequence[Entry]:
         """Everything of one kind that was frozen for a run and is still kept, in order."""
@@ -411,8 +427,8 @@ def _run(content: str) -> TrackedRun:
         raise StateError(f"a stored run cannot be read: {error}") from error
 
 
-def _entry(run_key: str, kind: str, step: int, content: str) -> Entry:
+def _entry(run_key: str, kind: str, step: int, content: bytes) -> Entry:
     try:
-        return Entry.from_json(run_key, kind, step, content)
+        return Entry.from_json(run_key, kind, step, decode_text(content))
     except ValueError as error:
         raise StateError(f"the outbox cannot be read: {error}") from error

@@ -21,8 +21,15 @@ from sqlalchemy import (
     select,
 )
 
+from service.formats import written_later
 from service.state.errors import StateError
-from service.state.migrations import Migration, add_clicks, add_drift_samples, add_outbox
+from service.state.migrations import (
+    Migration,
+    add_clicks,
+    add_drift_samples,
+    add_outbox,
+    compress_outbox,
+)
 
 metadata = MetaData()
 
@@ -125,7 +132,7 @@ outbox = Table(
     Column("step", BigInteger, nullable=False),
     Column("frozen_at", Double, nullable=False),
     Column("points", Integer, nullable=False),
-    Column("content", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
     Column("sent_at", Double),
     Column("problem", Text),
     UniqueConstraint("run_key", "kind", "step"),
@@ -188,10 +195,12 @@ assigned_clicks = Table(
 )
 """Clicks of users whom an experiment gave the model, by minute of the prediction and by cell."""
 
-MIGRATIONS: Sequence[Migration] = (add_drift_samples, add_outbox, add_clicks)
+MIGRATIONS: Sequence[Migration] = (add_drift_samples, add_outbox, add_clicks, compress_outbox)
 """Step ``i`` makes schema version ``i + 2`` of ``i + 1``; never changed once released.
 
-A new database is created from the tables above, which always show the newest version.
+A new database is created from the tables above, which always show the newest version. What the
+columns of content hold belongs to it: whoever changes its meaning adds a step, so that an earlier
+release refuses it.
 """
 
 
@@ -204,8 +213,13 @@ def is_current(connection: Connection, migrations: Sequence[Migration] = MIGRATI
     version = _version(connection)
     if version is not None and version > len(migrations) + 1:
         raise StateError(
-            f"the state was written by a newer release (schema version {version}, this release "
-            f"knows {len(migrations) + 1}): run that release, or restore a backup of the state"
+            written_later(
+                "the state",
+                form="schema version",
+                found=version,
+                known=len(migrations) + 1,
+                instead="restore a backup of the state",
+            )
         )
     return version == len(migrations) + 1
 

@@ -37,6 +37,16 @@ def open_state(url: str | Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> 
     return State(Database.open(url, timeout_seconds))
 
 
+def refuse_newer_state(url: str | Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Look whether a later release wrote the state, and change nothing.
+
+    Raises:
+        StateError: It did, or the URL, the file or the database cannot be used.
+        StateUnavailableError: The database does not answer.
+    """
+    Database.refuse_newer(url, timeout_seconds)
+
+
 class State:
     """What survives a restart. Its parts may be used from several threads at once."""
 

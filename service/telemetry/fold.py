@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from service.telemetry.keys import parsed_key
-from service.telemetry.stored_file import UNREADABLE, Part
+from service.telemetry.stored_file import UNREADABLE, Part, is_shortage
 
 
 class Folded(NamedTuple):
@@ -31,12 +31,18 @@ class FoldFile:
         self._folded = Folded(unreadable=True)
 
     def read(self) -> Folded:
-        """Read what is folded now; nothing where there was no fold yet."""
+        """Read what is folded now; nothing where there was no fold yet.
+
+        Raises:
+            OSError: There are not enough descriptors or there is not enough memory to read it.
+        """
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
             return Folded()
-        except OSError:
+        except OSError as error:
+            if is_shortage(error):
+                raise
             return Folded(unreadable=True)
         if content != self._content:
             self._folded = _parsed(content)
@@ -75,4 +81,4 @@ def _parsed(content: bytes) -> Folded:
 def _part(prefix: str, series: Mapping[str, tuple[float, float]]) -> Part:
     pairs = np.array([*series.values()], dtype=np.float64).reshape(len(series), 2)
     keys = tuple(parsed_key(key).text for key in series)
-    return Part(prefix, keys, pairs[:, 0], pairs[:, 1])
+    return Part(prefix, keys, pairs[:, 0], pairs[:, 1]).checked()

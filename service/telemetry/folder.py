@@ -14,11 +14,14 @@ from threading import Lock
 from typing import Self
 
 from service.monitoring.catalogue import Merge
+from service.telemetry.errors import CountersUnavailableError
 from service.telemetry.fold import FoldFile
 from service.telemetry.merging import Merger, Totals
 from service.telemetry.series import WorkerFiles
-from service.telemetry.stored_file import UNREADABLE, Part, StoredFile
+from service.telemetry.stored_file import UNREADABLE, Part, StoredFile, is_shortage
 
+METRICS_FORMAT = 1
+_FORMAT_FILE = "format"
 _FOLDED = "folded.json"
 _FOLD_LOCK = "fold.lock"
 _LIVE = {f"gauge_{Merge.LIVE_SUM}", f"gauge_{Merge.LIVE_MAX}"}
@@ -40,6 +43,7 @@ class MetricsFolder:
         """Start counting from zero at ``now``, in Unix seconds, in a fresh folder."""
         path = metrics_dir / str(round(now * 1000))
         path.mkdir(parents=True)
+        (path / _FORMAT_FILE).write_text(f"{METRICS_FORMAT}\n")
         return cls(path)
 
     @classmethod
@@ -58,13 +62,34 @@ class MetricsFolder:
         """When the epoch's counters began, in Unix seconds; the folder's name in milliseconds."""
         return int(self.path.name) / 1000
 
+    @property
+    def format(self) -> int:
+        """Number of the format of everything in the folder."""
+        said = ""
+        with suppress(FileNotFoundError):
+            said = (self.path / _FORMAT_FILE).read_text().strip()
+        # Builds before 0.1.0 did not say it; a crash of the machine may leave it empty.
+        return int(said) if said.isdecimal() else 1
+
     def join(self) -> WorkerFiles:
         """Become a worker of this epoch, folding the files that dead workers left."""
         self._fold_dead_workers()
         return WorkerFiles(self.path)
 
     def read(self) -> Totals:
-        """Sum over all workers since the epoch began."""
+        """Sum over all workers since the epoch began.
+
+        Raises:
+            CountersUnavailableError: It is not known now.
+        """
+        try:
+            return self._read()
+        except OSError as error:
+            raise CountersUnavailableError(
+                f"the metrics files in {self.path} cannot be read: {error.strerror}"
+            ) from error
+
+    def _read(self) -> Totals:
         with self._reading, self._locked(fcntl.LOCK_SH):
             fold = self._fold.read()
             names = [name for name in self._counting_files() if name not in fold.files]
@@ -86,6 +111,9 @@ class MetricsFolder:
     def _fold_dead_workers(self) -> None:
         with self._reading, self._locked(fcntl.LOCK_EX):
             fold = self._fold.read()
+            if fold.unreadable:
+                # To write another would hide that its counts are missing, and lose them for good.
+                return
             dead = [name for name in self._worker_files() if not self._alive(_split(name)[1])]
             # An empty file is what a crash of the machine may leave.
             worthless = [
@@ -137,7 +165,10 @@ class MetricsFolder:
 
     @contextmanager
     def _locked(self, mode: int) -> Iterator[None]:
-        descriptor = os.open(self.path / _FOLD_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        # Reading needs no right to write: the disk may have become read-only.
+        access = os.O_RDONLY if mode == fcntl.LOCK_SH else os.O_RDWR
+        flags = access | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path / _FOLD_LOCK, flags, 0o644)
         try:
             fcntl.flock(descriptor, mode)
             yield
@@ -153,5 +184,10 @@ def _split(name: str) -> tuple[str, str]:
 
 def _readable(files: Mapping[str, StoredFile]) -> Iterator[tuple[str, Part]]:
     for name, file in files.items():
-        with suppress(*UNREADABLE):
-            yield name, file.read()
+        try:
+            part = file.read()
+        except UNREADABLE as error:
+            if is_shortage(error):
+                raise
+        else:
+            yield name, part

@@ -17,6 +17,8 @@ HEADER_BYTES = 8
 DOUBLE_BYTES = 8
 _LENGTH_BYTES = 4
 _INITIAL_BYTES = 1 << 16
+_SPARE_BYTES = 1 << 14
+"""The file grows before less than this is left: what is created later finds room on a full disk."""
 
 
 def padded_length(key_bytes: int) -> int:
@@ -53,14 +55,16 @@ class MetricsFile:
         """Find the place of the value of ``key``, its timestamp is at the next one.
 
         A key that is new gets an entry with ``value`` and ``timestamp``, in Unix seconds.
+
+        Raises:
+            OSError: There is no room for it, neither in the file nor on the disk.
         """
         if key not in self._places:
             encoded = key.encode()
             padded = encoded.ljust(padded_length(len(encoded)))
             entry = struct.pack(f"i{len(padded)}sdd", len(encoded), padded, value, timestamp)
             end = self._used + len(entry)
-            while end > self._capacity:
-                self._map(2 * self._capacity)
+            self._make_room(end)
             self._bytes[self._used : end] = entry
             self._used = end
             self._publish()
@@ -72,9 +76,19 @@ class MetricsFile:
         os.close(self._descriptor)
         del self.memory, self.doubles, self._bytes
 
+    def _make_room(self, end: int) -> None:
+        while end + _SPARE_BYTES > self._capacity:
+            try:
+                self._map(2 * self._capacity)
+            except OSError:
+                if end > self._capacity:
+                    raise
+                return
+
     def _map(self, capacity: int) -> None:
+        # The disk has the room before it is mapped: to write where it has none ends the process.
+        os.posix_fallocate(self._descriptor, 0, capacity)
         # Mappings of one file share its memory: what is written through an earlier one is in it.
-        os.ftruncate(self._descriptor, capacity)
         mapped = mmap.mmap(self._descriptor, capacity)
         self._capacity = capacity
         self._bytes = memoryview(mapped)

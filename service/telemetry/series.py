@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.mmap_dict import mmap_key
 
-from service.monitoring.catalogue import Metric
+from service.monitoring.catalogue import CATALOGUE, Metric
 from service.telemetry.metrics_file import MetricsFile
 
 ABSENT = math.nan
@@ -88,7 +88,10 @@ class WorkerFiles:
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         """Unique to this life of the process."""
         self._lock = _locked_file(folder, self.worker)
-        self._files: dict[str, MetricsFile] = {}
+        # All of them now: on a disk that is full later, the first prediction can make none.
+        self._files = {
+            kind: MetricsFile(folder / f"{kind}_{self.worker}.db") for kind in _KINDS_OF_FILES
+        }
         self._dated: Series | None = None
 
     def series(
@@ -103,7 +106,7 @@ class WorkerFiles:
 
         ``sample_name`` is for the parts of a histogram, such as ``..._bucket``.
         """
-        file = self._file(metric)
+        file = self._files[_kind_of_file(metric)]
         place = self._place(file, metric, labels, sample_name, value)
         series = Series(file, place, self._clock)
         if self._dated is None and metric.merge is None:
@@ -117,7 +120,7 @@ class WorkerFiles:
         sample_name: str | None = None,
     ) -> SeriesBlock:
         """Create a series of ``metric`` at 0 for each of ``labels``; they are counted in bulk."""
-        file = self._file(metric)
+        file = self._files[_kind_of_file(metric)]
         places = [self._place(file, metric, each, sample_name, 0.0) for each in labels]
         return SeriesBlock(file, places)
 
@@ -135,12 +138,6 @@ class WorkerFiles:
             file.close()
         os.close(self._lock)
 
-    def _file(self, metric: Metric) -> MetricsFile:
-        prefix = metric.kind if metric.merge is None else f"{metric.kind}_{metric.merge}"
-        if prefix not in self._files:
-            self._files[prefix] = MetricsFile(self._folder / f"{prefix}_{self.worker}.db")
-        return self._files[prefix]
-
     def _place(
         self,
         file: MetricsFile,
@@ -157,6 +154,14 @@ class WorkerFiles:
             metric.meaning,
         )
         return file.place(key, value, self._clock())
+
+
+def _kind_of_file(metric: Metric) -> str:
+    return metric.kind if metric.merge is None else f"{metric.kind}_{metric.merge}"
+
+
+_KINDS_OF_FILES = sorted({_kind_of_file(metric) for metric in CATALOGUE} - {"gauge"})
+"""A gauge that is not merged is computed when it is read."""
 
 
 def _locked_file(folder: Path, worker: str) -> int:

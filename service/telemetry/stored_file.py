@@ -1,10 +1,11 @@
 """Reading one metrics file again and again: its keys are parsed once, its values are gathered."""
 
+import errno
 import os
 import struct
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,25 @@ from numpy.typing import NDArray
 from service.telemetry.keys import parsed_key
 from service.telemetry.metrics_file import DOUBLE_BYTES, HEADER_BYTES, padded_length
 
-UNREADABLE = (OSError, struct.error, ValueError, KeyError, TypeError)
+UNREADABLE = (
+    *(OSError, struct.error, ValueError, KeyError, TypeError),
+    *(OverflowError, RecursionError),  # of JSON that nobody has written
+)
 """What a file that is damaged makes its reader raise."""
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_GAUGE = "gauge"
+_TOO_MANY = 2.0**63
 _LENGTH = struct.Struct("i")
 _ENTRY_VALUES_BYTES = 2 * DOUBLE_BYTES
 _FIRST_BYTES = 1 << 16
+
+
+def is_shortage(error: Exception) -> bool:
+    """Tell whether a file could not be read for want of something, which says nothing of the file.
+
+    To leave it out would be a number that falls, and rises again when there is enough.
+    """
+    return isinstance(error, OSError) and error.errno in _SHORTAGES
 
 
 class Part(NamedTuple):
@@ -29,6 +44,21 @@ class Part(NamedTuple):
     values: NDArray[np.float64]
     timestamps: NDArray[np.float64]
     """When they were written, in Unix seconds."""
+
+    def checked(self) -> Self:
+        """Give the part itself.
+
+        Raises:
+            ValueError: It holds what nobody can have counted.
+        """
+        if not np.isfinite(self.timestamps).all():
+            raise ValueError("a time is none")
+        if self.prefix.startswith(_GAUGE) or not len(self.values):
+            return self
+        # Not a number is neither.
+        if not (self.values.min() >= 0 and self.values.max() < _TOO_MANY):
+            raise ValueError("a count is none")
+        return self
 
 
 class StoredFile:
@@ -60,7 +90,7 @@ class StoredFile:
             self._keys, self._places = _parsed(self._buffer, used)
             pairs = self._taken_out()
             self._rest = bytes(self._buffer[:used])
-        return Part(self._prefix, self._keys, pairs[:, 0], pairs[:, 1])
+        return Part(self._prefix, self._keys, pairs[:, 0], pairs[:, 1]).checked()
 
     def _load(self) -> int:
         """Fill the buffer; the result is how many of its bytes are used."""

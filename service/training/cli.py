@@ -1,12 +1,15 @@
 """The command ``train_models.py``: from click logs to model folders."""
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from service.command_line import Command, ExitStatus, UsageError, add_json
+from service.logs import say
 from service.prediction.model import MODEL_NAME, ModelBundle
 from service.prediction.model_folder import ModelFolderError, load_bundle, write_bundle
 from service.training.click_log import ClickLog, TrainingError
@@ -17,33 +20,27 @@ from service.training.pipeline import Trained, train
 from service.training.simulation import simulate
 
 DEFAULT_ROWS = 200_000
-BAD_INPUT = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train and write the models; return the exit code, 2 when nothing was written."""
-    arguments = _parser().parse_args(argv)
-    try:
-        require_device(arguments.device)
-        kinds = _kinds(arguments.output, arguments.write_as)
-        log, description = _log(arguments.data, rows=arguments.rows, seed=arguments.seed)
-        sys.stdout.write(f"training on {description}\n")
-        sys.stdout.flush()
-        trained = train(
-            log,
-            data_description=description,
-            created_at=datetime.now(UTC),
-            device=arguments.device,
-            seed=arguments.seed,
-        )
-        folders = [
-            write_bundle(arguments.output, bundle) for bundle in _named(trained.bundles, kinds)
-        ]
-    except (TrainingError, ModelFolderError, OSError) as error:
-        sys.stderr.write(f"train_models: {error}\n")
-        return BAD_INPUT
-    sys.stdout.write(_report(trained, folders))
-    return 0
+def _run(arguments: argparse.Namespace) -> int:
+    require_device(arguments.device)
+    kinds = _kinds(arguments.output, arguments.write_as)
+    log, description = _log(arguments.data, rows=arguments.rows, seed=arguments.seed)
+    say(f"training on {description}", to=sys.stderr if arguments.json else sys.stdout)
+    trained = train(
+        log,
+        data_description=description,
+        created_at=datetime.now(UTC),
+        device=arguments.device,
+        seed=arguments.seed,
+    )
+    bundles = _named(trained.bundles, kinds)
+    folders = [write_bundle(arguments.output, bundle) for bundle in bundles]
+    if arguments.json:
+        sys.stdout.write(f"{json.dumps(_summary(description, trained, bundles, folders))}\n")
+    else:
+        sys.stdout.write(_report(trained, folders))
+    return ExitStatus.DONE
 
 
 def _kinds(models_dir: Path, names: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -71,7 +68,7 @@ def _log(paths: Sequence[Path] | None, *, rows: int | None, seed: int) -> tuple[
         log = simulate(rows or DEFAULT_ROWS, seed=seed).log
         source = f"the built-in SIMULATED click log, seed {seed}"
     elif rows is not None:
-        raise TrainingError("--rows is for the simulated log; leave it out with --data")
+        raise UsageError("--rows is for the simulated log; leave it out with --data")
     else:
         log = read_click_log(paths)
         source = ", ".join(path.name for path in paths)
@@ -94,11 +91,31 @@ def _report(trained: Trained, folders: Sequence[Path]) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="train_models.py",
-        description="Train the CTR models and write one folder for each.",
-    )
+def _summary(
+    description: str,
+    trained: Trained,
+    bundles: Sequence[ModelBundle],
+    folders: Sequence[Path],
+) -> Mapping[str, object]:
+    metadata = trained.bundles[0].metadata
+    return {
+        "data": description,
+        "train_rows": metadata.train_rows,
+        "validation_rows": metadata.validation_rows,
+        "models": [
+            {
+                "model_name": bundle.name,
+                "model_version": bundle.version,
+                "kind": bundle.model.kind,
+                "folder": str(folder),
+                "validation_metrics": bundle.metadata.validation_metrics,
+            }
+            for bundle, folder in zip(bundles, folders, strict=True)
+        ],
+    }
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         nargs="+",
@@ -106,19 +123,47 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="click logs: .csv, .csv.gz or .parquet (default: a built-in simulated log)",
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("models"), metavar="DIR")
     parser.add_argument(
-        "--rows", type=_positive, help=f"rows of the simulated log (default: {DEFAULT_ROWS})"
+        "--device", choices=("cpu", "cuda"), default="cpu", help="what computes (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="gets a folder for each model (%(default)s)",
+    )
+    parser.add_argument(
+        "--rows",
+        type=_positive,
+        metavar="N",
+        help=f"rows of the simulated log (default: {DEFAULT_ROWS})",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of all random choices; the same gives the same models (%(default)s)",
+    )
     parser.add_argument(
         "--write-as",
         type=_names,
         metavar="MODEL=NAME[,...]",
         help="write only what MODEL is, trained anew, and under another NAME: its challenger",
     )
-    return parser
+    add_json(parser)
+
+
+TRAIN = Command(
+    name="python scripts/train_models.py",
+    summary="train the CTR models and write one folder for each",
+    add_flags=_add_flags,
+    run=_run,
+    process="train",
+    failures=(TrainingError, ModelFolderError, OSError),
+)
+main = TRAIN.main
 
 
 def _names(text: str) -> Mapping[str, str]:

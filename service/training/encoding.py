@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from service.prediction.feature_table import MAX_KEYS_PER_TABLE, Table, table_of
 from service.prediction.features import FeatureEncoder
 from service.prediction.request_keys import EFFECT, KEYS, LOG_COUNT, Key
+from service.progress import shown
 from service.training.click_log import ClickLog
 
 BLOCKS = 5
@@ -36,7 +36,7 @@ def fit_encoder(log: ClickLog) -> FeatureEncoder:
 def encode_log(encoder: FeatureEncoder, log: ClickLog) -> NDArray[np.float32]:
     """Encode every row as serving would, shape ``(n, d)``."""
     features = np.empty((len(log), len(encoder.names)), dtype=np.float32)
-    for start in tqdm(range(0, len(log), _CHUNK), "encoding", delay=1, leave=False):
+    for start in shown(range(0, len(log), _CHUNK), "encoding", "block"):
         rows = slice(start, start + _CHUNK)
         features[rows] = encoder.encode(log[rows].requests())
     return features

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from tqdm import tqdm
 
 from service.prediction.features import FeatureEncoder
 from service.prediction.lean_xgboost import xgboost as xgb
 from service.prediction.model_kinds import LogisticModel, XGBoostModel
 from service.prediction.request_keys import EFFECT
+from service.progress import progress_of
 from service.training.click_log import ClickLog, split_by_time
 from service.training.encoding import encode_log, fit_encoder, out_of_block_features
 
@@ -83,7 +83,7 @@ def fit_xgboost(
         _parameters(log, encoder, device=device, seed=seed),
         _matrix(features, log, encoder),
         trees,
-        callbacks=[_Progress("growing trees")],
+        callbacks=[_Progress("growing trees", trees)],
     )
     return XGBoostModel(booster)
 
@@ -134,9 +134,9 @@ def _matrix(features: NDArray[np.float32], log: ClickLog, encoder: FeatureEncode
 class _Progress(xgb.callback.TrainingCallback):
     """A bar that moves with every tree."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, total: int | None = None) -> None:
         super().__init__()
-        self._bar = tqdm(desc=description, unit="tree", delay=1, leave=False)
+        self._bar = progress_of(description, "tree", total=total)
 
     def after_iteration(self, model: object, epoch: int, evals_log: object) -> bool:
         del model, epoch, evals_log

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
-from tqdm import tqdm
 
+from service.progress import shown
 from service.training.click_log import ClickLog, LogError
 from service.training.log_columns import (
     CLICK,
@@ -31,7 +31,7 @@ def read_click_log(paths: Sequence[Path]) -> ClickLog:
     Raises:
         LogError: A file cannot be used; the message names file, column, row and the fix.
     """
-    tables = [_read_table(path) for path in tqdm(paths, "reading", delay=1, leave=False)]
+    tables = [_read_table(path) for path in shown(paths, "reading", "file")]
     refuse_mixed(TIMESTAMP, paths, [table.column_names for table in tables])
     table = pa.concat_tables(tables).combine_chunks()
     if TIMESTAMP in table.column_names:

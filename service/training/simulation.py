@@ -49,9 +49,7 @@ class Simulation:
 def simulate(rows: int, *, seed: int) -> Simulation:
     """Draw a click log of ``rows`` impressions by the law above; equal seeds give equal logs."""
     rng = np.random.default_rng(seed)
-    hours = np.arange(HOURS_PER_DAY)
-    daily_wave = np.cos(2 * np.pi * (hours - _BUSIEST_HOUR) / HOURS_PER_DAY)
-    day, hour, timestamp = _times(rng, rows, 1 + 0.6 * daily_wave)
+    day, hour, timestamp = _times(rng, rows, 1 + 0.6 * _daily_wave(np.arange(HOURS_PER_DAY)))
     users = max(rows // _ROWS_PER_USER, 1)
     user = _power_law(rng, users, 0.8, rows)
     ad = _power_law(rng, _CAMPAIGNS * _ADS_PER_CAMPAIGN, 0.9, rows)
@@ -70,8 +68,7 @@ def simulate(rows: int, *, seed: int) -> Simulation:
         + _SLOT_EFFECTS[slot]
         + _DEVICE_EFFECTS[device]
         + rng.normal(0, 0.3, (_PUBLISHERS, _CAMPAIGNS))[publisher, campaign]
-        + 0.3 * daily_wave[hour]
-        + 0.15 * (day_of_week >= _SATURDAY)
+        + log_odds_of_time(hour, day_of_week)
     )
     probabilities = _with_mean(log_odds, BASE_CTR)
     log = ClickLog(
@@ -88,6 +85,17 @@ def simulate(rows: int, *, seed: int) -> Simulation:
         timestamp=timestamp,
     )
     return Simulation(log, probabilities)
+
+
+def log_odds_of_time(
+    hour: NDArray[np.int64], day_of_week: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What hour (0 to 23) and day of the week (0 is Monday) add to the log-odds of a click."""
+    return 0.3 * _daily_wave(hour) + 0.15 * (day_of_week >= _SATURDAY)
+
+
+def _daily_wave(hour: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(np.cos(2 * np.pi * (hour - _BUSIEST_HOUR) / HOURS_PER_DAY))
 
 
 def _times(

@@ -1,10 +1,13 @@
 """How far the mean of a tick wanders without anything being wrong, and for how long."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
+from service.monitoring import stored_fields
 from service.monitoring.drift.slots import PARTS, Slots
 from service.monitoring.drift.ticks import Floats
 
@@ -38,6 +41,37 @@ class Wander:
     by_part: Floats | None = None
     """Autocovariances of each eighth of the UTC day, shape ``(8, c, k)``; None where one of them
     was not seen."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError: A field is not there.
+            ValueError: A field is not what it has to be.
+        """
+        # Absent from baselines that were stored before parts of the day were told apart.
+        seen = content.get("by_part") is not None
+        found = stored_fields.floats(content, "autocovariances", (None, None))
+        channels, lags = found.shape
+        in_parts = (PARTS, channels, lags)
+        return cls(
+            lag_seconds=stored_fields.floats(content, "lag_seconds", (lags,)),
+            autocovariances=found,
+            errors=stored_fields.floats(content, "errors", (channels, lags)),
+            ticks=int(stored_fields.number(content, "ticks", least=1)),
+            by_part=stored_fields.floats(content, "by_part", in_parts) if seen else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values."""
+        return {
+            "lag_seconds": self.lag_seconds.tolist(),
+            "autocovariances": self.autocovariances.tolist(),
+            "errors": self.errors.tolist(),
+            "ticks": self.ticks,
+            "by_part": None if self.by_part is None else self.by_part.tolist(),
+        }
 
     def fitted(self) -> "Autoregression":
         """Give a first-order autoregression that is at least what each channel may do.

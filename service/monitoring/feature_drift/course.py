@@ -178,7 +178,8 @@ def _around(counts: Floats) -> tuple[Floats, Floats, Floats]:
     total = weights @ rows
     seen = np.maximum(total, 1e-300)[:, None]
     effective = total**2 / np.maximum(weights**2 @ rows, 1e-300)
-    return (weights @ counts) / seen, effective, (weights**2 @ rows**2) / seen[:, 0] ** 2
+    error = (weights**2 @ rows**2) / np.maximum(total**2, 1e-300)
+    return (weights @ counts) / seen, effective, error
 
 
 def _wander(counts: Floats, near: Floats, near_share: Floats, overall: Floats) -> Floats:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from service.monitoring import stored_fields
 from service.monitoring.buckets import HOURS_PER_DAY
 from service.monitoring.feature_drift.clock import PERIODS, SECONDS_PER_HOUR, ahead, clock
 from service.monitoring.feature_drift.dispersion import day_to_day_std
@@ -70,15 +71,25 @@ class FeatureDistribution:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote."""
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError: A field is not there.
+            ValueError: A field is not what it has to be.
+        """
+        values = tuple(content["values"])
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError("values: one is no text")
+        shape = HOURS_PER_DAY, len(values)
         # Absent from baselines that were stored before drift of features was detected.
-        day_std, leads = content.get("day_std"), content.get("ahead")
+        content = {"day_std": None, "days": 1, "ahead": None, **content}
+        known, dated = content["day_std"] is not None, content["ahead"] is not None
         return cls(
-            values=tuple(content["values"]),
-            counts=np.array(content["counts"], dtype=np.int64),
-            day_std=None if day_std is None else np.array(day_std, dtype=np.float64),
-            days=content.get("days", 1),
-            ahead=None if leads is None else np.array(leads, dtype=np.int64),
+            values=values,
+            counts=stored_fields.counts(content, "counts", shape),
+            day_std=stored_fields.floats(content, "day_std", shape[1:]) if known else None,
+            days=int(stored_fields.number(content, "days", least=1)),
+            ahead=stored_fields.counts(content, "ahead", shape) if dated else None,
         )
 
     def to_json(self) -> dict[str, Any]:
