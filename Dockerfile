@@ -30,7 +30,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     CTR_HOST=0.0.0.0 \
     CTR_PORT=8000 \
     CTR_STATE_DIR=/var/lib/ctr \
-    CTR_MODELS_DIR=/models
+    CTR_MODELS_DIR=/models \
+    CTR_LOG_FORMAT=json
 USER 10001:10001
 EXPOSE 8000
 # As Ctrl-C: requests that are being answered are finished, then the status is 0.

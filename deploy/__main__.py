@@ -2,30 +2,27 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.alerting.files import committed_files
+from service.command_line import Command, ExitStatus, report_error
 
 FOLDER = Path(__file__).parent / "prometheus"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write or compare; return 1 where a file is not what the code says."""
-    parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+def _run(flags: argparse.Namespace) -> int:
     wanted = {FOLDER / name: text for name, text in committed_files().items()}
-    if parser.parse_args(argv).check:
+    if flags.check:
         stale = sorted({*_different(wanted), *_leftover(wanted)})
         for path in stale:
-            sys.stderr.write(f"{path} is stale: python -m deploy\n")
-        return 1 if stale else 0
+            report_error(DEPLOY.name, f"{path} is stale: run python -m deploy")
+        return ExitStatus.FAILED if stale else ExitStatus.DONE
     for path in _leftover(wanted):
         path.unlink()
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return 0
+    return ExitStatus.DONE
 
 
 def _different(wanted: dict[Path, str]) -> list[Path]:
@@ -35,6 +32,21 @@ def _different(wanted: dict[Path, str]) -> list[Path]:
 def _leftover(wanted: dict[Path, str]) -> list[Path]:
     return [path for path in FOLDER.glob("rules/*.yml") if path not in wanted]
 
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of commands that write generated files."""
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+
+
+DEPLOY = Command(
+    name="python -m deploy",
+    summary="write the rules and routes of alerting from their code",
+    add_flags=add_check,
+    run=_run,
+    process="deploy",
+    failures=(OSError,),
+)
+main = DEPLOY.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.__main__ import add_check
 from deploy.dashboards.comparison import comparison
 from deploy.dashboards.frame import as_json
 from deploy.dashboards.one_model import one_model
 from deploy.dashboards.overview import overview
+from service.command_line import Command, ExitStatus, report_error
 
 FOLDER = Path(__file__).parents[1] / "grafana" / "dashboards"
 
@@ -29,23 +31,36 @@ def stale_files(folder: Path) -> list[str]:
     return sorted(name for name in built.keys() | there if built.get(name) != there.get(name))
 
 
-def main() -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.dashboards", description=__doc__)
-    parser.add_argument("--output", type=Path, default=FOLDER, help="folder (default: %(default)s)")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
-    options = parser.parse_args()
-    if options.check:
-        stale = stale_files(options.output)
-        if stale:
-            sys.stderr.write(
-                f"not what the code says: {', '.join(stale)}; run python -m deploy.dashboards\n"
-            )
-        return int(bool(stale))
-    options.output.mkdir(parents=True, exist_ok=True)
+def _run(flags: argparse.Namespace) -> int:
+    if flags.check:
+        stale = stale_files(flags.output)
+        for name in stale:
+            path = flags.output / name
+            report_error(DASHBOARDS.name, f"{path} is stale: run python -m deploy.dashboards")
+        return ExitStatus.FAILED if stale else ExitStatus.DONE
+    flags.output.mkdir(parents=True, exist_ok=True)
     for name, content in dashboards().items():
-        (options.output / name).write_text(content)
-    return 0
+        (flags.output / name).write_text(content)
+    return ExitStatus.DONE
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    shown = FOLDER.relative_to(Path(__file__).parents[2])
+    parser.add_argument(
+        "--output", type=Path, default=FOLDER, metavar="DIR", help=f"gets the files ({shown})"
+    )
+    add_check(parser)
+
+
+DASHBOARDS = Command(
+    name="python -m deploy.dashboards",
+    summary="write the Grafana dashboards from their code",
+    add_flags=_add_flags,
+    run=_run,
+    process="deploy",
+    failures=(OSError,),
+)
+main = DASHBOARDS.main
 
 
 if __name__ == "__main__":

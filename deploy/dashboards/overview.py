@@ -271,7 +271,7 @@ def _saturation() -> Section:
             ),
             graph(
                 "Refused requests",
-                "Requests refused as the client's error; no model is at fault.",
+                "Requests refused before a model was asked, by reason.",
                 "reqps",
                 Query(
                     Selection(by="reason").rate(catalogue.REJECTED_REQUESTS),
@@ -356,7 +356,7 @@ def _bridge() -> Section:
             ),
             number(
                 "Refused entries",
-                "Entries of which MLflow refuses a part for good; they hold up no other.",
+                "Entries that MLflow refuses in part for good, or that are damaged.",
                 "none",
                 Query(_ALL.greatest(catalogue.BRIDGE_REFUSED), "entries"),
                 width=8,

@@ -4,15 +4,15 @@
 """
 
 import argparse
-import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.retraining.challenge import Challenge, ChallengeError, ExperimentFile
 from deploy.retraining.receiver import PATH, Receiver
 from deploy.retraining.training import CHALLENGERS, MODELS_VARIABLE, Training
+from service.command_line import Command, ExitStatus, UsageError
+from service.logs import say
 
 _SHOWN_TO_SERVICE = "CTR_API_TOKEN"
 """Variable that holds what the service wants to be shown, where it does."""
@@ -20,19 +20,11 @@ _TRAIN = (sys.executable, "scripts/train_models.py")
 _TRAIN_CHALLENGERS = (*_TRAIN, "--write-as", CHALLENGERS)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted."""
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+def _run(arguments: argparse.Namespace) -> int:
     token = arguments.token_file and arguments.token_file.read_text().strip()
     if token == "":
-        sys.stderr.write(f"retraining: {arguments.token_file} is empty\n")
-        return 2
-    try:
-        challenge = _challenge(arguments)
-    except ChallengeError as error:
-        sys.stderr.write(f"retraining: {error}\n")
-        return 2
+        raise UsageError(f"--token-file: {arguments.token_file} is empty; write the token into it")
+    challenge = _challenge(arguments)
     training = Training(
         arguments.command or (_TRAIN_CHALLENGERS if challenge else _TRAIN),
         lock=arguments.state_dir / "retraining.lock",
@@ -42,13 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     with Receiver((arguments.host, arguments.port), training, token) as receiver:
         host, port = receiver.server_address[:2]
-        sys.stdout.write(f"retraining on drift at http://{host!s}:{port}{PATH}\n")
-        sys.stdout.flush()
+        say(f"retraining on drift at http://{host!s}:{port}{PATH}", to=sys.stdout)
         try:
             receiver.serve_forever()
         except KeyboardInterrupt:
             training.wait()
-    return 0
+    return ExitStatus.DONE
 
 
 def _challenge(arguments: argparse.Namespace) -> Challenge | None:
@@ -78,29 +69,46 @@ def _weight(text: str) -> float:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.retraining",
-        description="Train again when Alertmanager says that a model's drift persists.",
-    )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=9095)
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=9095, help="port to listen on (%(default)s)")
     parser.add_argument(
-        "--token-file", type=Path, help="holds what Alertmanager must show as bearer token"
-    )
-    parser.add_argument("--state-dir", type=Path, default=Path("var"), help="of lock and cool-down")
-    parser.add_argument(
-        "--cooldown", type=float, default=86_400.0, help="seconds from one training to the next"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="holds what Alertmanager must show as bearer token",
     )
     parser.add_argument(
-        "--timeout", type=float, default=14_400.0, help="seconds that a training may take"
+        "--state-dir",
+        type=Path,
+        default=Path("var"),
+        metavar="DIR",
+        help="folder of lock and cool-down (%(default)s)",
+    )
+    parser.add_argument(
+        "--cooldown",
+        type=float,
+        default=86_400.0,
+        metavar="SECONDS",
+        help="seconds from one training to the next",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=14_400.0,
+        metavar="SECONDS",
+        help="seconds that a training may take",
     )
     parser.add_argument(
         "--service-url",
         help="let what was trained compete in the service there, such as http://127.0.0.1:8000",
     )
     parser.add_argument(
-        "--experiment-file", type=Path, default=Path("experiment.toml"), help="of that service"
+        "--experiment-file",
+        type=Path,
+        default=Path("experiment.toml"),
+        metavar="FILE",
+        help="A/B test of that service (%(default)s)",
     )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument(
@@ -117,7 +125,19 @@ def _parser() -> argparse.ArgumentParser:
             f"and {CHALLENGERS} in it becomes what is to be written as what"
         ),
     )
-    return parser
+
+
+RETRAINING = Command(
+    name="python -m deploy.retraining",
+    summary="train again when Alertmanager says that a model's drift persists",
+    add_flags=_add_flags,
+    run=_run,
+    process="retraining",
+    misuses=(ChallengeError,),
+    failures=(OSError,),
+    serves=True,
+)
+main = RETRAINING.main
 
 
 if __name__ == "__main__":
