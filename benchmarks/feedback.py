@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving.servers import Server, running, service
-from service.prediction.prediction_id import PredictionId, origin_of, signing_key
+from service.prediction.prediction_id import PredictionId, origin_of
+from service.prediction.signing_keys import signing_key
 
 EVENTS, BATCH, CLIENTS = 200_000, 1000, 2
 SECRET = secrets.token_hex(20)

@@ -4,6 +4,9 @@ The model has 300 trees of depth 6. The log is simulated, and every million of i
 users. Both use all cores; runs alternate, and each pair is a ratio of its own. The time of the
 command is that of the whole process; what it needs to start is measured on a short log and
 subtracted.
+
+With ``--logs`` real ones: a model learns from the earlier half of each, and the later half is
+encoded and scored, in process and on one core, beside the predictor alone on the finished matrix.
 """
 
 import argparse
@@ -34,9 +37,10 @@ from service.prediction.lean_xgboost import xgboost as xgb
 from service.prediction.model_folder import write_bundle
 from service.prediction.model_kinds import XGBoostModel
 from service.scoring.column_encoding import ColumnEncoder
-from service.scoring.predicting import cores
-from service.training.click_log import ClickLog
+from service.scoring.predicting import cores, prediction_of
+from service.training.click_log import ClickLog, split_by_time
 from service.training.encoding import fit_encoder
+from service.training.log_files import read_click_log
 from service.training.pipeline import train
 from service.training.simulation import simulate
 
@@ -47,6 +51,8 @@ _TRAINING_ROWS = 200_000
 _SIMULATED_AT_ONCE = 1_000_000
 _MATRIX_ROWS = 500_000
 _SHORT = 1_000
+_ROUNDS = 9
+"""In process."""
 _MIB = 1 << 20
 
 
@@ -78,7 +84,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--logs", type=Path, nargs="+", default=())
     flags = parser.parse_args()
+    if flags.logs:
+        return _compare_on_real_logs(flags.logs)
     print(
         f"{platform.machine()}, {cores()} cores, XGBoost {xgb.__version__}, pyarrow "
         f"{pa.__version__}; {TREES} trees of depth {DEPTH}, {flags.rows:,} rows\n"
@@ -105,6 +114,32 @@ def main() -> int:
             ratios.append(_measure(files, booster, matrix, rows=flags.rows, runs=flags.runs))
             files.log.unlink()
     return 0 if ratios[0] >= _MUST else 1
+
+
+def _compare_on_real_logs(paths: Sequence[Path]) -> int:
+    print("| log | rows scored | alike another | ratio of CPU | lowest to highest |")
+    print("|" + " --- |" * 5)
+    for path in paths:
+        log = read_click_log([path])
+        earlier, later = split_by_time(log, later_share=0.5)
+        encoder = fit_encoder(earlier)
+        columns = ColumnEncoder(encoder)
+        booster = _fit(columns.encode(earlier), earlier, encoder, threads=1)
+        predict = prediction_of(XGBoostModel(booster.copy()), "cpu")
+        matrix = columns.encode(later)
+        alike = 1 - len(np.unique(matrix, axis=0)) / len(matrix)
+        ratios = []
+        for _ in range(_ROUNDS):
+            began = time.thread_time()
+            predict(columns.encode(later))
+            between = time.thread_time()
+            booster.inplace_predict(matrix, validate_features=False)
+            ratios.append((time.thread_time() - between) / (between - began))
+        print(
+            f"| {path.name} | {len(later):,} | {alike:.0%} | {median(ratios):.2f} "
+            f"| {min(ratios):.2f} to {max(ratios):.2f} |"
+        )
+    return 0
 
 
 def _measure(
@@ -158,18 +193,18 @@ def _write_model(models_dir: Path) -> tuple[xgb.Booster, FeatureEncoder]:
     created = datetime(2026, 1, 1, tzinfo=UTC)
     bundle = train(log[:20_000], data_description="simulated", created_at=created).bundles[0]
     encoder = fit_encoder(log)
-    matrix = xgb.DMatrix(
-        ColumnEncoder(encoder).encode(log), label=log.click, feature_names=list(encoder.names)
-    )
-    booster = xgb.train(
-        {"objective": "binary:logistic", "max_depth": DEPTH, "eta": 0.05, "nthread": cores()},
-        matrix,
-        TREES,
-    )
+    booster = _fit(ColumnEncoder(encoder).encode(log), log, encoder, threads=cores())
     model = XGBoostModel(booster.copy())
     write_bundle(models_dir, replace(bundle, model=model, encoder=encoder))
-    booster.set_param({"nthread": cores()})
     return booster, encoder
+
+
+def _fit(
+    features: NDArray[np.float32], log: ClickLog, encoder: FeatureEncoder, *, threads: int
+) -> xgb.Booster:
+    matrix = xgb.DMatrix(features, label=log.click, feature_names=list(encoder.names))
+    parameters = {"objective": "binary:logistic", "max_depth": DEPTH, "eta": 0.05}
+    return xgb.train(parameters | {"nthread": threads}, matrix, TREES)
 
 
 def _tables(rows: int) -> Iterator[pa.Table]:

@@ -1,15 +1,14 @@
 """Do memory and the latency of monitoring answers grow with what was served?
 
-Three services of the same age are asked in turn: two that served about 10,000 predictions, of
-which one against the other shows what chance does, and one that served up to ten million, every one
-of a user that never was there before.
+Services of the same age are asked in turn: some that served about 10,000 predictions, of which one
+against another shows what chance does, and one that served up to ten million, every one of a user
+that never was there before.
 """
 
 import http.client
 import json
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,13 +19,15 @@ from benchmarks.serving.questions import Questions
 from benchmarks.serving.results import SAME, Goal, Part, Row, Table
 from benchmarks.serving.rounds import Comparison, Spread, interleaved
 from benchmarks.serving.servers import Server, running, service
-from benchmarks.serving.setup import BATCH, Setup, ask
+from benchmarks.serving.setup import BATCH, JSON, Setup, answer_of
 from benchmarks.serving.subject import MODEL_NAME, batches_of
 
 _MANY, _FEW, _AGAIN = "many", "few", "few again"
-_ROWS, _CONNECTIONS = 50, 4
-"""Of a batch, and how many are on their way: the memory that a batch needs is not growth."""
-_FIRST_BATCHES, _LATER_BATCHES = 40, _CONNECTIONS
+_WEIGHED_TOO = ("few, third", "few, fourth")
+"""Memory is read once, so that chance shows only between more services."""
+_ROWS, _AT_ONCE = 50, 4
+"""Of a batch, and how many are on their way: the memory that they need is not growth."""
+_FIRST_BATCHES, _LATER_BATCHES = 40, _AT_ONCE
 """What those with few predictions get, at first and in every burst."""
 _BURST_SECONDS = 5
 _FEWEST_FOR_SLOPE = 5
@@ -45,21 +46,27 @@ class _Reading:
 
 def measure(setup: Setup) -> Part:
     """Bring one service to millions of predictions and compare it with two that had few."""
-    names = (_MANY, _FEW, _AGAIN)
-    commands = [service(name.replace(" ", "-"), setup.models) for name in names]
+    names = (_MANY, _FEW, _AGAIN, *_WEIGHED_TOO)
+    commands = [service(name.replace(", ", "-").replace(" ", "-"), setup.models) for name in names]
     with running(commands, setup.folder, cores=setup.cores.servers) as up:
         servers = dict(zip(names, up.values(), strict=True))
         grown = _grow(servers, setup)
-        seconds = _latencies(servers, setup)
         held = {name: _reading(server) for name, server in servers.items()}
-    everything = [[sum(one.values()) for one in seconds[name]] for name in names]
-    megabytes = [[held[name].megabytes] for name in names]
+        seconds = _latencies(servers, setup)
+    everything = [[sum(one.values()) for one in times] for times in seconds.values()]
+    megabytes = {name: reading.megabytes for name, reading in held.items()}
+    third, fourth = _WEIGHED_TOO
+    weighed = Comparison.of(
+        [megabytes[_MANY]] * 2,
+        [megabytes[_FEW], megabytes[third]],
+        [megabytes[_AGAIN], megabytes[fourth]],
+    )
     less = Goal(SAME, SAME, more_is_better=False)
     few, many = (f"{held[name].predictions:,}" for name in (_FEW, _MANY))
     return Part(
         f"From {few} to {many} predictions",
         [
-            Row.of(f"memory, {many} predictions / {few}", Comparison.of(*megabytes), less),
+            Row.of(f"memory, {many} predictions / {few}", weighed, less),
             Row(
                 "growth of memory over the later half of the load",
                 _slope(grown),
@@ -69,7 +76,7 @@ def measure(setup: Setup) -> Part:
         ],
         [_memory_table(grown), _latency_table(seconds)],
         [
-            "Memory: one reading each, so its A/A is a single pair; "
+            "Memory: the anonymous part, one reading each before the latencies are measured; "
             + ", ".join(f"{name} {one.megabytes:.1f} MB" for name, one in held.items())
             + "."
         ],
@@ -92,7 +99,7 @@ def _grow(servers: Mapping[str, Server], setup: Setup) -> Sequence[_Reading]:
     while readings[-1].predictions < setup.effort.growth_predictions:
         if time.monotonic() > deadline:
             break
-        for name in (_FEW, _AGAIN):
+        for name in servers.keys() - {_MANY}:
             _send(servers[name], bodies[:_LATER_BATCHES])
         load(servers[_MANY], traffic, seconds=burst, cores=setup.cores.load)
         readings.append(_reading(servers[_MANY]))
@@ -114,15 +121,20 @@ def _bodies(setup: Setup) -> list[str]:
 def _fresh_traffic(bodies: Sequence[str], setup: Setup) -> Traffic:
     path = setup.folder / "fresh_batches"
     path.write_text("\n".join(bodies))
-    return Traffic(BATCH, path, fresh_users=True, connections=_CONNECTIONS)
+    return Traffic(BATCH, path, fresh_users=True, connections=_AT_ONCE)
 
 
 def _send(server: Server, bodies: Sequence[str]) -> None:
-    """Send by as many connections as the load has: what each needs is needed once."""
-    with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        shares = [bodies[first::_CONNECTIONS] for first in range(_CONNECTIONS)]
-        for sent in [pool.submit(ask, server, BATCH, share) for share in shares]:
-            sent.result()
+    """Send as many at once as the load does: what a turn of them needs is needed once."""
+    connections = [http.client.HTTPConnection(server.address, timeout=30) for _ in range(_AT_ONCE)]
+    for first in range(0, len(bodies), _AT_ONCE):
+        together = list(zip(connections, bodies[first : first + _AT_ONCE], strict=False))
+        for connection, body in together:
+            connection.request("POST", BATCH, body, JSON)
+        for connection, _ in together:
+            answer_of(server, BATCH, connection.getresponse())
+    for connection in connections:
+        connection.close()
 
 
 def _reading(server: Server) -> _Reading:
@@ -131,7 +143,7 @@ def _reading(server: Server) -> _Reading:
     stats = json.loads(connection.getresponse().read())
     connection.close()
     predictions = int(stats["total_predictions"])
-    return _Reading(predictions, server.worker_memory().pss_megabytes, server.open_files())
+    return _Reading(predictions, server.worker_memory().anonymous_megabytes, server.open_files())
 
 
 def _slope(grown: Sequence[_Reading]) -> Spread | None:
@@ -147,16 +159,17 @@ def _slope(grown: Sequence[_Reading]) -> Spread | None:
 def _latencies(
     servers: Mapping[str, Server], setup: Setup
 ) -> Mapping[str, Sequence[Mapping[str, float]]]:
-    questions = {name: Questions(server) for name, server in servers.items()}
+    compared = (_MANY, _FEW, _AGAIN)
+    questions = {name: Questions(servers[name]) for name in compared}
 
     def ask_all(name: str) -> Mapping[str, float]:
-        time.sleep(_INTERVAL_SECONDS / len(servers))
+        time.sleep(_INTERVAL_SECONDS / len(compared))
         return {path: questions[name].ask(path) for path in questions[name].paths}
 
-    for name in servers:
+    for name in compared:
         ask_all(name)
     found = interleaved(
-        {name: partial(ask_all, name) for name in servers}, setup.effort.growth_readings
+        {name: partial(ask_all, name) for name in compared}, setup.effort.growth_readings
     )
     for one in questions.values():
         one.close()
@@ -170,7 +183,7 @@ def _memory_table(grown: Sequence[_Reading]) -> Table:
         if one is grown[-1] or one.predictions >= 2 * shown[-1].predictions:
             shown.append(one)
     lines = [[f"{one.predictions:,}", f"{one.megabytes:.1f}", f"{one.open_files}"] for one in shown]
-    return Table("What the service holds", ["predictions", "PSS MB", "open files"], lines)
+    return Table("What the service holds", ["predictions", "anonymous MB", "open files"], lines)
 
 
 def _latency_table(seconds: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:

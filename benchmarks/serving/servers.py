@@ -42,6 +42,9 @@ class Memory:
     """Its proportional set size: of what it shares with others, such as libraries, its part."""
     rss_megabytes: float
     """The same with all that is shared."""
+    anonymous_megabytes: float
+    """Of the proportional set what is in no file. The rest, above all code, also changes with what
+    other processes read."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Server:
     def worker_memory(self) -> Memory:
         """Memory of the largest process that serves."""
         return max(map(_memory, _workers(self.pid)), key=lambda memory: memory.pss_megabytes)
+
+    def children(self) -> Sequence[int]:
+        """List the processes below the first one."""
+        return list(_tree(self.pid))[1:]
 
     def open_files(self) -> int:
         """How many files and sockets the first process holds open."""
@@ -210,4 +217,4 @@ def _workers(pid: int) -> list[int]:
 def _memory(pid: int) -> Memory:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-    return Memory(kilobytes["Pss"] / _KILOBYTES, kilobytes["Rss"] / _KILOBYTES)
+    return Memory(*(kilobytes[name] / _KILOBYTES for name in ("Pss", "Rss", "Pss_Anon")))

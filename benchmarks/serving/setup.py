@@ -16,7 +16,7 @@ from benchmarks.serving.subject import BATCH_ROWS, BODIES, Subject
 
 PREDICT, BATCH = "/predict_ctr", "/predict_ctr/batch"
 _TOLERANCE = 1e-6
-_JSON = {"Content-Type": "application/json"}
+JSON = {"Content-Type": "application/json"}
 
 
 class WrongAnswerError(Exception):
@@ -78,7 +78,7 @@ class Setup:
         bodies.write_text("\n".join(subject.bodies()))
         batches.write_text("\n".join(subject.batches()))
         single = Traffic(PREDICT, bodies)
-        return cls(subject, cores, effort, folder, single, Traffic(BATCH, batches, connections=4))
+        return cls(subject, cores, effort, folder, single, Traffic(BATCH, batches))
 
     @property
     def models(self) -> Path:
@@ -115,14 +115,22 @@ def ask(server: Server, path: str, bodies: Sequence[str]) -> list[bytes]:
     connection = http.client.HTTPConnection(server.address, timeout=30)
     answers = []
     for body in bodies:
-        connection.request("POST", path, body, _JSON)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != http.HTTPStatus.OK:
-            raise WrongAnswerError(f"{server.name}: {path} answers {answer.status}: {content!r}")
-        answers.append(content)
+        connection.request("POST", path, body, JSON)
+        answers.append(answer_of(server, path, connection.getresponse()))
     connection.close()
     return answers
+
+
+def answer_of(server: Server, path: str, answer: http.client.HTTPResponse) -> bytes:
+    """Read an answer.
+
+    Raises:
+        WrongAnswerError: It is no success.
+    """
+    content = answer.read()
+    if answer.status != http.HTTPStatus.OK:
+        raise WrongAnswerError(f"{server.name}: {path} answers {answer.status}: {content!r}")
+    return content
 
 
 def _compare(server: Server, scores: Sequence[float], subject: Subject) -> None:
