@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import time
 from base64 import b64decode
@@ -99,6 +100,8 @@ class Tab:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            told, _, _ = select.select([self._receive], [], [], _PATIENCE_SECONDS)
+            assert told, f"Chromium has said nothing for {_PATIENCE_SECONDS:g} s"
             received = os.read(self._receive, 1 << 20)
             assert received, "Chromium has gone"
             self._buffer += received
@@ -141,5 +144,9 @@ def running_chromium(program: str, folder: Path) -> Iterator[Callable[[], Tab]]:
     finally:
         os.close(from_us)  # It ends when nobody is there to tell it anything.
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         os.close(to_us)

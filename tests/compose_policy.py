@@ -16,6 +16,29 @@ DEFAULT_PORTS = {"postgres": 5432, "grafana": 3000}
 _SETTINGS = {variable(field) for field in Settings.model_fields}
 _OF_MLFLOW_SERVER = {"MLFLOW_BACKEND_STORE_URI"}
 """Flags of its command that have a variable but no place in its list."""
+NEIGHBOURS = {
+    "postgres": {"service", "bridge", "mlflow"},
+    "mlflow": {"bridge", "postgres"},
+    "alertmanager": {"prometheus"},
+    "grafana": {"prometheus"},
+}
+"""Who may reach what asks nobody for a password, or keeps what nobody else needs."""
+_OPENING_FLAGS = {
+    "prometheus": (
+        *("--web.enable-lifecycle", "--web.enable-admin-api"),
+        *("--web.enable-remote-write-receiver", "--web.enable-otlp-receiver", "--web.cors.origin"),
+    ),
+    "mlflow": (
+        *("--cors-allowed-origins", "--x-frame-options"),
+        *("--allowed-hosts=*", "--disable-security-middleware"),
+    ),
+}
+"""Flags with which more may be asked, or by more."""
+_GRAFANA_SHUT = {
+    "GF_AUTH_ANONYMOUS_ENABLED": "false",
+    "GF_USERS_ALLOW_SIGN_UP": "false",
+    "GF_SECURITY_ADMIN_PASSWORD": SECRETS["GRAFANA_ADMIN_PASSWORD"],
+}
 _ADDRESS = re.compile(r"[a-z+]+://(?:[^\s@/'\"]*@)?[\w.-]+:\d+")
 
 Container = Mapping[str, Any]
@@ -29,6 +52,8 @@ def violations(config: Mapping[str, Any]) -> list[str]:
         for name, container in containers.items()
         for found in (
             *_exposure(container),
+            *_neighbours(name, containers),
+            *_openness(name, container),
             *_rights(container),
             *_resources(name, container),
             *_secrets(container),
@@ -73,6 +98,30 @@ def _exposure(container: Container) -> Iterator[str]:
             yield f"port {port['target']} is published beyond loopback"
     if container.get("network_mode") not in {None, "none"}:
         yield f"network mode {container['network_mode']}"
+
+
+def _neighbours(name: str, containers: Mapping[str, Container]) -> Iterator[str]:
+    own = set(containers[name].get("networks") or ())
+    for other, container in containers.items():
+        shared = own & set(container.get("networks") or ())
+        if other != name and shared and other not in NEIGHBOURS.get(name, {other}):
+            yield f"can be reached by {other}"
+
+
+def _openness(name: str, container: Container) -> Iterator[str]:
+    command = list(container.get("command") or ())
+    for argument in command:
+        if argument.startswith(_OPENING_FLAGS.get(name, ())):
+            yield f"{argument} opens it"
+    if name == "mlflow":
+        hosts = [one for one in command if one.startswith("--allowed-hosts=")]
+        if len(hosts) != 1 or "*" in hosts[0].partition("=")[2].split(","):
+            yield "answers to any name"
+    if name == "grafana":
+        own = environment_of(container)
+        for variable_name, shut in _GRAFANA_SHUT.items():
+            if own.get(variable_name) != shut:
+                yield f"{variable_name} leaves it open"
 
 
 def _rights(container: Container) -> Iterator[str]:

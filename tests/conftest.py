@@ -1,9 +1,12 @@
 """What the tests share: models to serve, a service that serves them, and other programs."""
 
+import fcntl
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,19 +21,43 @@ settings.register_profile("whatever the machine does", deadline=None)
 settings.load_profile("whatever the machine does")
 
 
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command that a test runs in its own process sets up that process' log."""
+    root = logging.getLogger()
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    own = {name: logging.getLogger(name).level for name in ("service", "bridge", "deploy")}
+    yield
+    logging.captureWarnings(capture=False)
+    for handler in root.handlers[:]:
+        if handler not in handlers and type(handler).__module__ == "service.logs":
+            root.removeHandler(handler)
+    root.setLevel(level)
+    for name, before in own.items():
+        logging.getLogger(name).setLevel(before)
+    sys.excepthook, threading.excepthook = hooks
+
+
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models trained on a small simulated log."""
-    folder = tmp_path_factory.mktemp("trained") / "models"
-    subprocess.run(
-        [
-            *(sys.executable, "scripts/train_models.py"),
-            *("--rows", "20000", "--output", str(folder)),
-        ],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
+    """Models trained on a small simulated log, for all tests: who changes them copies them."""
+    base = tmp_path_factory.getbasetemp()
+    # Of pytest-xdist's processes the first trains, the others wait for it and take what it made.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, unfinished = shared / "models", base / "unfinished-models"
+    with (shared / "models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            subprocess.run(
+                [
+                    *(sys.executable, "scripts/train_models.py"),
+                    *("--rows", "20000", "--output", str(unfinished)),
+                ],
+                cwd=ROOT,
+                check=True,
+                capture_output=True,
+            )
+            unfinished.rename(folder)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Traffic for drift tests: scores and latencies drawn one by one, then added up by tick."""
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -122,3 +123,33 @@ def four_numbers() -> Baseline:
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         created_by="test",
     )
+
+
+def arrays_of(ticks: Ticks) -> dict[str, np.ndarray]:
+    """As the files of `python -m service replay` have them."""
+    return {
+        "time": ticks.time,
+        "count": ticks.predictions.count,
+        "prediction_sum": ticks.predictions.total,
+        "prediction_sum_squares": ticks.predictions.squares,
+        "prediction_buckets": ticks.predictions.buckets,
+        "prediction_bounds": ticks.predictions.bounds,
+        "latency_sum": ticks.latency.total,
+        "latency_sum_squares": ticks.latency.squares,
+        "latency_buckets": ticks.latency.buckets,
+        "latency_bounds": ticks.latency.bounds,
+    }
+
+
+def autoregression(rng: np.random.Generator, ticks: int, *, std: float, decay: float) -> np.ndarray:
+    slow: np.ndarray = np.zeros(ticks)
+    slow[0] = std * rng.standard_normal()
+    for t in range(1, ticks):
+        slow[t] = decay * slow[t - 1] + std * math.sqrt(1 - decay**2) * rng.standard_normal()
+    return slow
+
+
+def noise(
+    rng: np.random.Generator, ticks: int, *, columns: int = 1, per_tick: int = 300
+) -> np.ndarray:
+    return rng.normal(0.0, per_tick**-0.5, (ticks, columns))

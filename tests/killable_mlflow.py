@@ -14,6 +14,7 @@ import httpx
 from mlflow.tracking import MlflowClient
 from ports import free_port
 from prometheus_server import wait_until
+from service_process import NO_TLS
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 STARTED_WITHIN_SECONDS = 90.0
@@ -96,7 +97,7 @@ class MlflowServer:
     def answers(self) -> bool:
         assert self._process is None or self._process.poll() is None, self._log()
         try:
-            return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/health", timeout=5, verify=NO_TLS).status_code == 200
         except httpx.TransportError:
             return False
 

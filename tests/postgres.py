@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ports import free_port
+from prometheus_server import wait_until
 
 PASSWORD = "s3cret/of:the@tests"  # noqa: S105
 SUPERUSER = "tester"
@@ -44,6 +46,35 @@ class PostgreSQL:
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self._cluster)
+
+    def kill(self) -> None:
+        """Kill every process of it at once; what it has written is left to the system."""
+        pids = self._pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(
+            lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids),
+            seconds=30,
+            what="PostgreSQL is gone",
+        )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it accept and never answer."""
+        pids = self._pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        """Find the server, first, and those that serve its clients."""
+        first = (Path(self._cluster) / "postmaster.pid").read_text().split()[0]
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [int(pid) for pid in (first, *children)]
 
     def make_cluster(self) -> None:
         password_file = self.folder / "password"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from ports import free_port
 
+_T = TypeVar("_T")
 STARTED_WITHIN_SECONDS = 30.0
 
 
@@ -21,6 +22,11 @@ class Prometheus:
 
     client: httpx.Client
     folder: Path
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def scrape(self, targets: list[str]) -> None:
         """Scrape these from now on."""
@@ -58,12 +64,13 @@ class Prometheus:
         return float(series["value"][1])
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Poll for something that another process does and announces to nobody."""
+def wait_until(condition: Callable[[], _T | None], *, seconds: float, what: str) -> _T:
+    """Poll for something that another process does and announces to nobody; returns it."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
         time.sleep(0.05)
+    return found
 
 
 @contextmanager
@@ -96,8 +103,8 @@ def running_prometheus(
         "--log.level=error",
     ]
     with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
-        prometheus = Prometheus(client, config.parent)
         process = subprocess.Popen(command)
+        prometheus = Prometheus(client, config.parent, process)
         try:
             wait_until(
                 lambda: _ready(client), seconds=STARTED_WITHIN_SECONDS, what="Prometheus starts"

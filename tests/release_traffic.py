@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import httpx
+from service_process import NO_TLS
 
 REQUEST = {
     "user_id": "u",
@@ -38,7 +39,7 @@ class Traffic:
     def run(self) -> None:
         while not self.stopping.is_set():
             try:
-                with httpx.Client(base_url=self.url, timeout=30) as client:
+                with httpx.Client(base_url=self.url, timeout=30, verify=NO_TLS) as client:
                     while not self.stopping.is_set():
                         self.send_one(client)
             except httpx.TransportError as error:

@@ -24,7 +24,8 @@ from service.api.fast_lane import FastLane
 from service.api.schemas import BatchAnswerBody, PredictionBody
 from service.monitoring.catalogue import ErrorType
 from service.prediction.ad_request import AdRequest
-from service.prediction.prediction_id import PredictionId, signing_key
+from service.prediction.prediction_id import PredictionId
+from service.prediction.signing_keys import signing_key
 from service.prediction.turn import ModelFailedError, Prediction, Render
 
 DOCUMENTED = {"off": "the fast lane"}
@@ -112,6 +113,8 @@ def comparable(response: httpx.Response, key: bytes) -> object:
         if name not in {"date", "content-length"}
     }
     assert int(response.headers["content-length"]) == len(response.content)
+    if "request_id" in content:
+        assert content.pop("request_id") == headers.pop("x-request-id")
     latency = content.pop("latency_ms", 1.0)
     assert latency > 0
     return response.status_code, list(headers.items()), content
@@ -190,7 +193,9 @@ def test_headers_get_the_same_answer_either_way(
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
 def test_methods_get_the_same_answer_either_way(client: httpx.Client, method: str) -> None:
     fast, documented = (
-        client.request(method, "/predict_ctr", json=VALID, params=params)
+        client.request(
+            method, "/predict_ctr", json=VALID, params=params, headers={"x-request-id": "one"}
+        )
         for params in (None, DOCUMENTED)
     )
 
@@ -213,6 +218,7 @@ def test_both_ways_are_counted_in_the_same_series(client: httpx.Client) -> None:
             if "duration" not in series[0] and after[series] != before.get(series, 0.0)
         }
 
+    added(DOCUMENTED)  # the gauges of the last answer are then as they will be
     fast, documented = added(None), added(DOCUMENTED)
 
     assert fast == pytest.approx(documented, rel=1e-9)
@@ -223,9 +229,15 @@ class OnlyHour:
     """A predictor that answers the hour, fails at 13 and has a defect at 15."""
 
     async def answer(
-        self, requests: list[AdRequest], *, model_name: None, arrived: float, render: Render
+        self,
+        requests: list[AdRequest],
+        *,
+        model_name: None,
+        arrived: float,
+        render: Render,
+        request: Scope,
     ) -> bytes:
-        del model_name
+        del model_name, request
         if requests[0].hour == 13:
             raise ModelFailedError("m", ErrorType.EXCEPTION)
         if requests[0].hour == 15:

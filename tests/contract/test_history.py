@@ -3,6 +3,7 @@
 import itertools
 import math
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from service.monitoring.history import History, Tick
 from service.monitoring.snapshot import Series, Snapshot
 from service.monitoring.window import window_over
 from service.state.encoding import decode_counters, decode_series, encode_values, stored_layout
+from service.state.errors import StateError
 from service.state.store import State
 
 
@@ -54,6 +56,27 @@ def test_encoding_loses_no_bit(values: dict[str, float]) -> None:
 
     assert bits(dict(decoded)) == bits(counters)
     assert stored_layout(tuple(reversed(counters))).digest == layout.digest
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 20, zlib.compress(b"[" * 20_000)])
+def test_a_snapshot_that_is_damaged_is_told_as_such(damage: bytes) -> None:
+    series = (Series("ctr_total", ()),)
+
+    with pytest.raises(ValueError, match="damaged"):
+        decode_series(damage)
+    with pytest.raises(ValueError, match=r"damaged|values are stored"):
+        decode_counters(Layout(series), damage)
+
+
+def test_a_history_with_a_damaged_snapshot_says_which_instead_of_inventing_counts(
+    url: str, history: History
+) -> None:
+    history.append(100, reading(100.1, epoch=90, served=1))
+    other = "UPDATE snapshots SET counters = (SELECT content FROM layouts LIMIT 1) RETURNING 1"
+    assert query(url, other) == 1
+
+    with pytest.raises(StateError, match="snapshot stored for 100 is damaged"):
+        list(history.ticks(*EVER))
 
 
 def test_a_tick_is_stored_once_and_the_first_wins(history: History) -> None:
@@ -157,7 +180,9 @@ def test_a_window_over_three_epochs_is_the_sum_of_their_growth(history: History)
         (150.0, [150.0, 210.5]),
         (250.0, [210.5]),
         (304.0, [210.5]),
+        (305.2, [210.5]),  # the row of 305 was read later
         (305.5, [305.5]),
+        (310.2, [305.5]),
         (999.0, [310.5]),
     ],
 )

@@ -1,15 +1,19 @@
 """The outbox keeps its promises over SQLite and over PostgreSQL alike."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from bridge.runs import RunNaming
 from bridge.windows import Slot
 from service.monitoring.tracking import Entry, EntryKind, Point, TrackedRun
+from service.state.database import Database
 from service.state.errors import StateError
+from service.state.migrations import add_outbox
 from service.state.outbox import Outbox
-from service.state.store import State
+from service.state.store import State, open_state
 
 NOON = Slot(number=6_000_048, seconds=300)
 NAMING = RunNaming(
@@ -78,6 +82,21 @@ def test_the_first_word_stands_after_it_was_sent(outbox: Outbox) -> None:
     freeze(outbox, entry(1, value=0.2))
 
     assert waiting_steps(outbox) == []
+
+
+def test_a_damaged_entry_is_set_aside_and_the_others_wait_on(outbox: Outbox, url: str) -> None:
+    report = Entry(run_key=RUN.key, kind=EntryKind.REPORT, step=3)
+    freeze(outbox, entry(1), entry(2), report, replace(report, step=4))
+    damage = text("UPDATE outbox SET content = :bytes WHERE step IN (1, 3)")
+    with closing(Database.open(url, 5.0)) as database, database.writing() as connection:
+        connection.execute(damage, {"bytes": b"of no entry"})
+
+    assert waiting_steps(outbox) == [2]
+    assert [item.entry.step for item in outbox.waiting_with_files()] == [4]
+    assert outbox.backlog().refused == 2
+    assert [problem.partition(":")[0] for problem in outbox.problems().values()] == [
+        "the outbox cannot be read"
+    ] * 2
 
 
 def test_entries_are_frozen_all_or_none(outbox: Outbox) -> None:
@@ -286,3 +305,27 @@ def test_what_was_refused_is_forgotten_in_time(outbox: Outbox) -> None:
 
     outbox.prune(1000.1 + DAY, kept_seconds=DAY, most_points=100)
     assert outbox.backlog().refused == 0
+
+
+def test_what_an_earlier_release_froze_is_still_to_be_told(url: str) -> None:
+    frozen = [replace(entry(step), tags={"said": "é" * step}) for step in range(1201)]
+    with closing(Database.open(url, 5.0)) as database, database.writing() as connection:
+        for table in ("outbox", "tracked_runs", "sampled_windows"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        add_outbox(connection)
+        connection.execute(text("UPDATE schema_version SET version = 4"))
+        connection.execute(
+            text("INSERT INTO tracked_runs (run_key, scope, content) VALUES (:key, 'a', :run)"),
+            {"key": RUN.key, "run": RUN.to_json()},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO outbox (run_key, kind, step, frozen_at, points, content)"
+                " VALUES (:run, 'window', :step, 7, 2, :content)"
+            ),
+            [{"run": RUN.key, "step": one.step, "content": one.to_json()} for one in frozen],
+        )
+
+    with open_state(url) as state:
+        assert state.outbox("a").entries(RUN.key, EntryKind.WINDOW) == frozen
+        assert state.outbox("a").backlog().points == 2 * len(frozen)

@@ -1,17 +1,19 @@
 """The state store keeps its promises over SQLite and over PostgreSQL alike."""
 
 import signal
+import sqlite3
 import time
 import traceback
+import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from postgres import PASSWORD, PostgreSQL
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 from state_processes import locked, query, release_together, start
 from stored_readings import EVER, SCOPE, reading, served, ticks_of
 
@@ -21,7 +23,7 @@ from service.monitoring.drift.report import Effects
 from service.monitoring.drift.sample import DriftSample
 from service.state.database import Database
 from service.state.errors import StateError, StateUnavailableError
-from service.state.schema import MIGRATIONS, migrate
+from service.state.schema import MIGRATIONS, keyed_values, migrate
 from service.state.store import State, open_state
 
 # What drift detection said
@@ -280,7 +282,9 @@ def test_the_first_releases_tables_become_those_of_this_one(url: str) -> None:
     def tables(connection: Connection) -> dict[str, list[tuple[str, str, bool]]]:
         found = inspect(connection)
         return {
-            table: [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)]
+            table: sorted(
+                (c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)
+            )
             for table in found.get_table_names()
         }
 
@@ -363,3 +367,60 @@ def test_a_server_that_was_down_is_used_again_when_it_is_back(postgres: PostgreS
         postgres.stop()
         postgres.start()
         assert state.values.load("a", "b") == b"before"
+
+
+@pytest.mark.parametrize("table", ["layouts", "snapshots"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"\xff" * 40, zlib.compress(b"{}"), zlib.compress(b"[[1]]")]
+)
+def test_a_damaged_snapshot_is_refused_by_its_tick(
+    tmp_path: Path, table: str, damage: bytes
+) -> None:
+    file = tmp_path / "state.db"
+    with open_state(file) as state:
+        state.history(SCOPE).append(100, reading(100, epoch=90, served=1))
+    column = "content" if table == "layouts" else "counters"
+    with closing(sqlite3.connect(file)) as stranger, stranger:
+        stranger.execute(f"UPDATE {table} SET {column} = ?", (damage,))  # noqa: S608 - two constants
+
+    with open_state(file) as state, pytest.raises(StateError, match=r"stored for 100 is damaged"):
+        state.history(SCOPE).at_boundary(100)
+
+
+def test_a_server_that_hangs_keeps_nobody_waiting_for_ever(postgres: PostgreSQL) -> None:
+    with open_state(postgres.create_database("hangs"), timeout_seconds=0.2) as state:
+        state.values.save("a", "b", b"before")
+        began = time.monotonic()
+        with postgres.paused():
+            with pytest.raises(StateUnavailableError, match=r"127\.0\.0\.1"):
+                state.values.save("a", "b", b"meanwhile")
+            with pytest.raises(StateUnavailableError, match=r"127\.0\.0\.1"):
+                state.values.load("a", "b")
+        assert time.monotonic() - began < 10
+
+        state.values.save("a", "b", b"after")
+        assert state.values.load("a", "b") == b"after"
+
+
+def test_a_server_that_hangs_in_the_midst_of_a_transaction_leaves_nothing_of_it(
+    postgres: PostgreSQL,
+) -> None:
+    url = postgres.create_database("hangs_amidst")
+    open_state(url).close()
+    database = Database.open(url, 0.2)
+
+    def write(content: bytes) -> None:
+        with database.writing() as connection:
+            connection.execute(
+                keyed_values.insert().values(scope="a", key=content.decode(), content=content)
+            )
+            if content == b"half":
+                pausing.enter_context(postgres.paused())
+            connection.execute(select(keyed_values))
+
+    with ExitStack() as pausing, pytest.raises(StateUnavailableError, match="has not answered"):
+        write(b"half")
+
+    write(b"whole")
+    assert query(url, "SELECT count(*) FROM keyed_values") == 1
+    database.close()

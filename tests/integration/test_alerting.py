@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import httpx
 import pytest
 from alertmanager_server import catching_webhook, running_alertmanager
 from prometheus_server import Prometheus, running_prometheus, wait_until
-from service_process import ROOT, Service, running_service
+from service_process import Service, running_service
 
 from deploy.alerting.files import rule_files
 from deploy.alerting.pace import REHEARSAL
@@ -127,22 +126,3 @@ def test_an_error_burst_reaches_somebody_and_resolves(
         for message in hook.messages
         for alert in message["alerts"]
     )
-
-
-def test_what_the_runbooks_ask_is_answered(service: Service) -> None:
-    pages = sorted((ROOT / "docs/runbooks").glob("*.md"))
-    asked = {
-        path
-        for page in pages
-        for path in re.findall(
-            r"curl (?:-\w )?'?http://127\.0\.0\.1:8000(/[^\s'`]+)", page.read_text()
-        )
-    }
-    assert len(asked) >= 6
-
-    with service.client() as client:
-        answers = {path: client.get(path).status_code for path in asked}
-        captured = client.post("/monitoring/baseline/xgboost/capture?window=24h")
-
-    assert answers == dict.fromkeys(asked, 200)
-    assert captured.status_code == 409  # understood; there was no traffic to capture

@@ -309,6 +309,31 @@ def wipe_out(server: MlflowServer, *what: str) -> None:
 # What MLflow does not take
 
 
+def test_a_damaged_entry_is_set_aside_and_all_others_are_sent(
+    tracked: Tracked,
+    sender: Sender,
+    outbox: Outbox,
+    history: FabricatedHistory,
+    tmp_path: Path,
+) -> None:
+    history.freeze(5)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as database, database:
+        [[damaged, run_key, step, content]] = database.execute(
+            "SELECT id, run_key, step, content FROM outbox ORDER BY id LIMIT 1 OFFSET 2"
+        )
+        flipped = bytes([*content[:20], content[20] ^ 1, *content[21:]])
+        database.execute("UPDATE outbox SET content = ? WHERE id = ?", [flipped, damaged])
+
+    send_all(sender, outbox)
+
+    lost = {f for f in history.frozen if (f.run_key, f.step) == (run_key, step)}
+    assert lost
+    history.frozen -= lost
+    tracked.audit(history)
+    assert outbox.backlog().refused == 1
+    assert "damaged" in outbox.problems()[f"{run_key} window {step}"]
+
+
 def test_a_refused_point_blocks_nobody_and_its_entrys_others_are_sent(
     tracked: Tracked, sender: Sender, outbox: Outbox, history: FabricatedHistory
 ) -> None:

@@ -1,5 +1,6 @@
 """A day that is over gets its page in MLflow."""
 
+import json
 import os
 import subprocess
 import sys
@@ -48,7 +49,11 @@ def test_the_page_of_a_day_is_drawn_sent_and_cleared_away(tmp_path: Path) -> Non
         "TMPDIR": str(scratch),
     }
 
-    subprocess.run([sys.executable, "-m", "bridge", "send"], cwd=ROOT, env=env, check=True)
+    command = [sys.executable, "-m", "bridge", "send", "--json"]
+    told = json.loads(subprocess.check_output(command, cwd=ROOT, env=env))
+    assert told["problem"] is None
+    assert told["points"] > 0
+    assert told["files"] > 0
 
     client = MlflowClient(env["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("ctr_prediction_production")

@@ -20,7 +20,8 @@ from service_process import running_service
 from service.monitoring import catalogue
 from service.monitoring.calibration.detector import CalibrationDetector
 from service.monitoring.snapshot import Series, Snapshot
-from service.prediction.prediction_id import PredictionId, origin_of, signing_key
+from service.prediction.prediction_id import PredictionId, origin_of
+from service.prediction.signing_keys import signing_key
 from service.state.store import open_state
 
 pytestmark = pytest.mark.integration

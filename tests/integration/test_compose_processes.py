@@ -3,6 +3,7 @@
 The same commands, variables, files and health checks; only hosts, ports and folders are others.
 """
 
+import json
 import re
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from ports import free_port
 from postgres import PASSWORD, SUPERUSER, PostgreSQL
 from prometheus_server import wait_until
-from service_process import ROOT
+from service_process import NO_TLS, ROOT
 
 REQUESTS = 40
 WINDOW_SECONDS = 5
@@ -273,7 +274,9 @@ def test_a_health_check_fails_where_its_process_is_gone(running: Running) -> Non
 def test_mlflow_answers_to_its_names_alone(running: Running) -> None:
     def status(name: str) -> int:
         url = f"{running.host.url('mlflow')}/api/2.0/mlflow/experiments/search"
-        return httpx.post(url, json={"max_results": 1}, headers={"Host": name}).status_code
+        return httpx.post(
+            url, json={"max_results": 1}, headers={"Host": name}, verify=NO_TLS
+        ).status_code
 
     assert [status(name) for name in ("mlflow:5000", "mlflow", "127.0.0.1:5000")] == [200] * 3
     assert status("evil.example:5000") == 403
@@ -303,6 +306,18 @@ def test_the_memory_limits_leave_room(running: Running) -> None:
         used = memory(process.pid)
         print(f"{name}: {used / 2**20:.0f} MiB of {limit / 2**20:.0f}")
         assert 0 < used < 0.8 * limit
+
+
+def test_what_the_containers_log_is_json_without_secrets(running: Running) -> None:
+    logs = {path.stem: path.read_text() for path in running.host.logs.glob("*.log")}
+
+    for name in ("service", "bridge"):
+        told = [json.loads(line) for line in logs[name].splitlines()]
+        assert {record["process"] for record in told} & {name}
+        assert all(record["level"] in {"info", "warning"} for record in told)
+    assert '"process": "mlflow"' in logs["mlflow"]
+    for log in logs.values():
+        assert not [name for name, secret in SECRETS.items() if secret in log]
 
 
 def memory(pid: int) -> int:

@@ -63,7 +63,7 @@ def test_the_image_has_the_programs_and_nothing_else(tmp_path: Path) -> None:
     }
     suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     page = {".css", ".html", ".js", ".svg"}
-    assert suffixes <= {".py", ".toml", ".typed", ".md", *page}
+    assert suffixes <= {".py", ".json", ".toml", ".typed", ".md", *page}
     assert [path.name for path in (tmp_path / "docs").iterdir()] == ["runbooks"]
 
 

@@ -125,13 +125,13 @@ def test_the_services_own_history_can_be_replayed_with_other_settings(
     monkeypatch.setenv("CTR_STATE_DIR", str(state_dir))
     monkeypatch.setenv("CTR_MODELS_DIR", str(models_dir))
     began = datetime.now(UTC) - timedelta(minutes=10)
-    flags = ["replay", "--from", began.isoformat(), "--model", "xgboost", "--json"]
+    flags = ["replay", "--since", began.isoformat(), "--model", "xgboost", "--json"]
 
     assert main(flags) == 0
     as_it_was = json.loads(capsys.readouterr().out)
     assert main([*flags, "--materiality", "0.95"]) == 0
     lenient = json.loads(capsys.readouterr().out)
-    assert main([*flags, "--to", "2020-01-01"]) == 2
+    assert main([*flags, "--until", "2020-01-01"]) == 1
     nothing = capsys.readouterr().err
 
     seen = client.get("/monitoring/drift/xgboost").json()

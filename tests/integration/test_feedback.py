@@ -118,6 +118,14 @@ def test_events_that_are_refused_are_named_and_counted(client: httpx.Client) -> 
             {"events": [{"prediction_id": "x", "clicked": True, "timestamp": "2026-11-23T10:00"}]},
             "events.0.timestamp",
         ),
+        (
+            {"events": [{"prediction_id": "x", "clicked": True, "timestamp": 1_780_000_000}]},
+            "events.0.timestamp",
+        ),
+        (
+            {"events": [{"prediction_id": "x", "clicked": True, "timestamp": "1780000000"}]},
+            "events.0.timestamp",
+        ),
         ({"events": [{"prediction_id": "x", "clicked": True}] * 1001}, "events"),
     ],
 )

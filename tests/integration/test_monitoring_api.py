@@ -345,8 +345,10 @@ def test_a_rehearsed_error_is_answered_as_a_problem_and_counted_by_type(
 
 
 def test_the_smoke_test_finds_a_right_service_right(service: Service) -> None:
+    command = [sys.executable, "scripts/test_monitoring.py", "--url", service.url]
+    read = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, check=True)
     walk = subprocess.run(
-        [sys.executable, "scripts/test_monitoring.py", "--url", service.url],
+        command,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -355,6 +357,10 @@ def test_the_smoke_test_finds_a_right_service_right(service: Service) -> None:
 
     assert walk.returncode == 0, walk.stdout
     assert "all as it should be" in walk.stdout
+    told = json.loads(read.stdout)
+    assert told["right"] is True
+    assert [step["wrong"] for step in told["steps"]] == [None] * 6
+    assert b"6. Set the baseline" in read.stderr
 
 
 def test_the_smoke_test_fails_on_a_wrong_answer_and_without_a_service(
@@ -366,5 +372,5 @@ def test_the_smoke_test_fails_on_a_wrong_answer_and_without_a_service(
         wrong = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     gone = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert (wrong.returncode, gone.returncode) == (1, 2)
+    assert (wrong.returncode, gone.returncode) == (1, 1)
     assert "WRONG" in wrong.stdout

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -78,8 +79,10 @@ def tab(tmp_path: Path, tool: Callable[[str, str], str]) -> Iterator[Tab]:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Service]:
-    """A service with traffic, complete clicks, an A/B test and a bridge; by now it is quiet."""
+def beginning(
+    tmp_path_factory: pytest.TempPathFactory, models_dir: Path
+) -> Iterator[Future[Service]]:
+    """A service that gets its past while tests go on that look at others: it takes minutes."""
     folder = tmp_path_factory.mktemp("page")
     experiment = folder / "experiment.toml"
     experiment.write_text(
@@ -95,9 +98,22 @@ def watched(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Itera
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
     }
     with (
+        # Left last: without its service the other thread ends at once, if it still waits.
+        ThreadPoolExecutor(1) as aside,
         running_service(folder / "state", models_dir, env=env, workers=2) as service,
-        service.client() as client,
     ):
+        yield aside.submit(with_a_past, service)
+
+
+@pytest.fixture(scope="module")
+def watched(beginning: Future[Service]) -> Service:
+    """A service with traffic, complete clicks, an A/B test and a bridge; by now it is quiet."""
+    return beginning.result()
+
+
+def with_a_past(service: Service) -> Service:
+    """Give a service traffic in a minute of its own, and wait until all is known of it."""
+    with service.client() as client:
         wait_until(
             lambda: answer(client, "experiment")["window_start"] is not None,
             seconds=90,
@@ -116,7 +132,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Itera
         wait_until(complete, seconds=180, what="clicks to be complete")
         for model in MODELS:  # these users are others than those of training
             client.post(f"/monitoring/baseline/{model}/capture?window=1h").raise_for_status()
-        yield service
+    return service
 
 
 def visit(client: httpx.Client, rng: random.Random, count: int) -> None:
@@ -162,6 +178,76 @@ def tiles(tab: Tab, section: str) -> Mapping[str, tuple[float | None, str]]:
     """Name, exact value and text of each number that stands large."""
     found = tab.value(TILES.replace("SECTION", section))
     return {name: (float(value) if value else None, text) for name, value, text in found}
+
+
+@pytest.mark.usefixtures("beginning")
+def test_a_new_service_says_what_to_do_and_a_rehearsal_says_that_it_is_one(
+    tmp_path: Path, models_dir: Path, tab: Tab
+) -> None:
+    one = tmp_path / "one.toml"
+    one.write_text('name = "none"\nsalt = "s"\n[variants]\nxgboost = 1\n', encoding="utf-8")
+    env = {"CTR_EXPERIMENT_FILE": str(one), "CTR_FAULTS": "xgboost:error=0.5"}
+    with (
+        running_service(tmp_path / "state", models_dir, env=env) as service,
+        service.client() as client,
+    ):
+        tab.open(service.url)
+        tab.until(NOTHING_WAITS, what="every section")
+        said = {section: tab.text(f"#{section} .body") for section in SECTIONS}
+        for number in range(30):
+            client.post("/predict_ctr", json={**ROW, "user_id": f"u{number}", "hour": 3})
+        tab.until("document.title.includes('degraded')", what="the errors are seen")
+        tab.until("document.querySelector('#traffic .tiles')", what="the traffic is shown")
+        alerts = tab.text("#health .alerts")
+        link = tab.value("document.querySelector('#health .alerts a').href")
+        runbook = client.get(link)
+        failed = tiles(tab, "traffic")["Failed"]
+
+    assert "No check has enough data yet" in said["health"]
+    assert "xgboost:error=0.5" in said["health"]
+    assert f"curl '{service.url}/predict_ctr?model_name=xgboost'" in said["traffic"]
+    assert "No predictions yet" in said["predictions"]
+    assert "Too early to tell" in said["drift"]
+    assert "No clicks yet" in said["calibration"]
+    assert "No experiment" in said["variants"]
+    assert "Not written" in said["record"]
+    assert "error rate 50 percent is above 5 percent" in alerts
+    assert (runbook.status_code, runbook.text[:5]) == (200, "# Ctr")
+    assert failed == (50.0, "50\N{NARROW NO-BREAK SPACE}%")
+
+
+@pytest.mark.usefixtures("beginning")
+def test_a_service_that_is_gone_is_told_and_found_again(
+    tmp_path: Path, models_dir: Path, tab: Tab
+) -> None:
+    port = free_port()
+    with running_service(tmp_path / "state", models_dir, port=port) as service:
+        tab.open(service.url)
+        tab.until(NOTHING_WAITS, what="every section")
+        service.process.kill()
+        service.process.wait()
+        tab.until("!document.getElementById('unreachable').hidden", what="that it is gone")
+        assert tab.value("document.title") == "✕ not reachable · ctr-monitor"
+        assert "What is below is what it said last" in tab.text("#unreachable")
+    with running_service(tmp_path / "state", models_dir, port=port):
+        tab.until("document.getElementById('unreachable').hidden", what="that it is back")
+        tab.until("document.title.includes('healthy')", what="its health")
+
+    refused = [one for one in tab.complaints if "ERR_CONNECTION" not in one]
+    assert refused == []
+
+
+@pytest.mark.usefixtures("beginning")
+def test_what_a_panel_cannot_be_given_is_told_in_its_place(
+    tmp_path: Path, models_dir: Path, tab: Tab
+) -> None:
+    env = {"CTR_HISTORY": "7200", "CTR_ATTRIBUTION_WINDOW": "60"}
+    with running_service(tmp_path / "state", models_dir, env=env) as service:
+        tab.open(f"{service.url}/#model=xgboost&window=7d")
+        tab.until("document.querySelector('#traffic .notice')", what="the refusal")
+        told = tab.text("#traffic")
+
+    assert "up to 7200 seconds" in told
 
 
 def test_every_section_shows_the_numbers_of_its_answer(watched: Service, tab: Tab) -> None:
@@ -304,6 +390,19 @@ def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(
     assert tab.value(ground) == light
 
 
+def test_a_time_axis_begins_where_there_is_something_to_draw(watched: Service, tab: Tab) -> None:
+    tab.open(watched.url)
+
+    def beginning(first: str) -> float:
+        asked = f"import('/page/scales.js').then(scales => scales.beginning(10000, 900, {first}))"
+        return float(tab.value(asked))
+
+    assert beginning("5000") == 9100  # older than the span
+    assert beginning("9600") == 9600  # younger
+    assert beginning("9990") == 9820  # three minutes at least
+    assert beginning("undefined") == 9100  # nothing to draw
+
+
 def test_a_link_leads_to_one_model_and_one_span(watched: Service, tab: Tab) -> None:
     tab.open(f"{watched.url}/#model=logistic&window=6h")
     tab.until(NOTHING_WAITS, what="every section")
@@ -387,70 +486,3 @@ def test_an_injected_drift_becomes_visible_on_an_open_page(watched: Service, tab
     assert percent(shift["baseline_mean"]) in kind
     assert shift["since"][11:16] in kind
     assert tab.complaints == []
-
-
-def test_a_new_service_says_what_to_do_and_a_rehearsal_says_that_it_is_one(
-    tmp_path: Path, models_dir: Path, tab: Tab
-) -> None:
-    one = tmp_path / "one.toml"
-    one.write_text('name = "none"\nsalt = "s"\n[variants]\nxgboost = 1\n', encoding="utf-8")
-    env = {"CTR_EXPERIMENT_FILE": str(one), "CTR_FAULTS": "xgboost:error=0.5"}
-    with (
-        running_service(tmp_path / "state", models_dir, env=env) as service,
-        service.client() as client,
-    ):
-        tab.open(service.url)
-        tab.until(NOTHING_WAITS, what="every section")
-        said = {section: tab.text(f"#{section} .body") for section in SECTIONS}
-        for number in range(30):
-            client.post("/predict_ctr", json={**ROW, "user_id": f"u{number}", "hour": 3})
-        tab.until("document.title.includes('degraded')", what="the errors are seen")
-        tab.until("document.querySelector('#traffic .tiles')", what="the traffic is shown")
-        alerts = tab.text("#health .alerts")
-        link = tab.value("document.querySelector('#health .alerts a').href")
-        runbook = client.get(link)
-        failed = tiles(tab, "traffic")["Failed"]
-
-    assert "No check has enough data yet" in said["health"]
-    assert "xgboost:error=0.5" in said["health"]
-    assert f"curl '{service.url}/predict_ctr?model_name=xgboost'" in said["traffic"]
-    assert "No predictions yet" in said["predictions"]
-    assert "Too early to tell" in said["drift"]
-    assert "No clicks yet" in said["calibration"]
-    assert "No experiment" in said["variants"]
-    assert "Not written" in said["record"]
-    assert "error rate 50 percent is above 5 percent" in alerts
-    assert (runbook.status_code, runbook.text[:5]) == (200, "# Ctr")
-    assert failed == (50.0, "50\N{NARROW NO-BREAK SPACE}%")
-
-
-def test_a_service_that_is_gone_is_told_and_found_again(
-    tmp_path: Path, models_dir: Path, tab: Tab
-) -> None:
-    port = free_port()
-    with running_service(tmp_path / "state", models_dir, port=port) as service:
-        tab.open(service.url)
-        tab.until(NOTHING_WAITS, what="every section")
-        service.process.kill()
-        service.process.wait()
-        tab.until("!document.getElementById('unreachable').hidden", what="that it is gone")
-        assert tab.value("document.title") == "✕ not reachable · ctr-monitor"
-        assert "What is below is what it said last" in tab.text("#unreachable")
-    with running_service(tmp_path / "state", models_dir, port=port):
-        tab.until("document.getElementById('unreachable').hidden", what="that it is back")
-        tab.until("document.title.includes('healthy')", what="its health")
-
-    refused = [one for one in tab.complaints if "ERR_CONNECTION" not in one]
-    assert refused == []
-
-
-def test_what_a_panel_cannot_be_given_is_told_in_its_place(
-    tmp_path: Path, models_dir: Path, tab: Tab
-) -> None:
-    env = {"CTR_HISTORY": "7200", "CTR_ATTRIBUTION_WINDOW": "60"}
-    with running_service(tmp_path / "state", models_dir, env=env) as service:
-        tab.open(f"{service.url}/#model=xgboost&window=7d")
-        tab.until("document.querySelector('#traffic .notice')", what="the refusal")
-        told = tab.text("#traffic")
-
-    assert "up to 7200 seconds" in told

@@ -15,10 +15,13 @@ from ports import free_port
 from prometheus_server import scraping_prometheus, wait_until
 from service_process import Service, running_service
 
+from service.monitoring import catalogue
 from service.monitoring.fleet import Reading
+from service.monitoring.snapshot import Series
 from service.sources.errors import SourceUnavailableError
 from service.sources.prometheus_api import PrometheusApi
 
+BEGAN = catalogue.COUNTERS_BEGAN.name
 SELECTOR = '{job="ctr"}'
 
 pytestmark = pytest.mark.integration
@@ -140,6 +143,38 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         pytest.raises(SourceUnavailableError, match="does not answer"),
     ):
         api.readings(0, 1)
+
+
+def _counting(value: object, **labels: object) -> dict[str, object]:
+    series = {"metric": {"__name__": "ctr_requests_total", **labels}, "values": [[0.5, value]]}
+    return {"status": "success", "data": {"result": [series]}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *([], "ctr", {"status": "success"}),
+        *(_counting(value) for value in ("NaN", "-1", "+Inf", "many", None, 10**400)),
+        _counting("1", model=7),
+    ],
+)
+def test_an_answer_of_something_else_is_refused_and_says_why(answer: object) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    api = PrometheusApi("http://prometheus", SELECTOR, transport=transport)
+
+    with pytest.raises(SourceUnavailableError, match="is no Prometheus"):
+        api.readings(0, 1)
+
+
+def test_a_gauge_that_is_no_number_is_absent() -> None:
+    began = {"metric": {"__name__": BEGAN}, "values": [[0.5, "0.25"]]}
+    last = {"metric": {"__name__": "ctr_prediction_ratio_last"}, "values": [[0.5, "NaN"]]}
+    answer = {"status": "success", "data": {"result": [began, last]}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+
+    [reading] = PrometheusApi("http://prometheus", SELECTOR, transport=transport).readings(0, 1)[""]
+
+    assert reading == (0.5, 0.25, {}, {Series(BEGAN, ()): 0.25})
 
 
 def test_a_partial_answer_is_refused() -> None:

@@ -1,6 +1,5 @@
 """Generated rules and routes, judged by promtool and amtool; their tests, judged by faults."""
 
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from service_process import ROOT
 
 from deploy.alerting.files import rule_groups
 from deploy.alerting.pace import PRODUCTION, REHEARSAL
-from deploy.alerting.rules import Group, Record
+from deploy.alerting.rules import Group
 from deploy.alerting.yaml_text import yaml_text
 
 FOLDER = ROOT / "deploy/prometheus"
@@ -97,22 +96,6 @@ def test_a_fault_in_a_rule_makes_a_test_fail(promtool: str, tmp_path: Path, file
         alive = pool.map(survives, range(len(found)), found)
 
     assert [mutant.fault for mutant, lives in zip(found, alive, strict=True) if lives] == []
-
-
-def test_every_query_of_the_documentation_parses(promtool: str, tmp_path: Path) -> None:
-    pages = sorted((ROOT / "docs").rglob("*.md"))
-    queries = [
-        query
-        for page in pages
-        for query in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)
-    ]
-    assert len(queries) > 30
-    rules = [Record(record=f"query:ctr:{k}", expr=query) for k, query in enumerate(queries)]
-    write_rules(tmp_path / "queries.yml", [Group(name="documentation", rules=rules)])
-
-    checked = run(promtool, "check", "rules", tmp_path / "queries.yml")
-
-    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("path", [FOLDER / "alertmanager.yml", *EXAMPLES], ids=lambda p: p.stem)

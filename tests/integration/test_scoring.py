@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -30,7 +31,8 @@ from service.training.simulation import simulate
 pytestmark = pytest.mark.integration
 
 SCORE = (sys.executable, "-m", "service", "score")
-BAD_INPUT, INTERRUPTED = 2, 130
+FAILED = 1
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 MIB = 1 << 20
 
 
@@ -108,11 +110,14 @@ def test_an_older_version_scores_when_it_is_named(
 
     done = score(
         *(models, "--data", log_files[1], "--output", output),
-        *("--model", "logistic", "--version", old),
+        *("--model", "logistic", "--version", old, "--json"),
     )
 
     assert done.returncode == 0
-
+    told = json.loads(done.stdout)
+    assert (told["model_name"], told["model_version"]) == ("logistic", old)
+    assert (told["rows"], told["new_version"]) == (len(expected), None)
+    assert told["mean_prediction"] == pytest.approx(expected.mean())
     assert pa_parquet.read_table(output)["predicted_ctr"].to_pylist() == expected.tolist()
 
 
@@ -179,7 +184,7 @@ def test_what_cannot_be_done_is_said_and_nothing_written(
 
     done = score(models_dir, "--data", log_files[1], "--output", output, *flags)
 
-    assert done.returncode == BAD_INPUT
+    assert done.returncode == FAILED
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +199,7 @@ def test_without_a_gpu_cuda_is_refused(
 
     done = score(models_dir, *flags)
 
-    assert done.returncode == BAD_INPUT
+    assert done.returncode == FAILED
     assert "--device cuda" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -208,7 +213,7 @@ def test_a_bad_row_leaves_the_old_scores_and_nothing_else(models_dir: Path, tmp_
 
     done = score(models_dir, "--data", log, "--output", output)
 
-    assert done.returncode == BAD_INPUT
+    assert done.returncode == FAILED
     assert f"{log}, row 1500 after the header: day_of_week is None" in done.stderr
     assert output.read_text() == "old"
     assert sorted(tmp_path.iterdir()) == [log, output]
@@ -224,13 +229,18 @@ def test_a_run_that_is_stopped_in_the_middle_leaves_the_old_scores(
     output.write_text("old")
     flags = ("--models-dir", models_dir, "--data", log, "--output", output)
 
-    running = subprocess.Popen([*SCORE, *map(str, flags)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [*SCORE, *map(str, flags)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
     while not any(path.stat().st_size for path in output.parent.glob(".*")):
         assert running.poll() is None
         time.sleep(0.01)
     running.send_signal(how)
 
-    assert running.wait(60) == (-how if how == signal.SIGKILL else INTERRUPTED)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == STOPPED[how]
+    expected = "python -m service score: error: stopped before it was done\n"
+    assert told == (expected if how == signal.SIGINT else "")
     assert output.read_text() == "old"
     if how != signal.SIGKILL:
         assert list(output.parent.iterdir()) == [output]
@@ -263,10 +273,3 @@ def _peak_memory(models: Path, log: Path, output: Path) -> int:
     running.returncode = os.waitstatus_to_exitcode(status)
     assert running.returncode == 0
     return usage.ru_maxrss * 1024
-
-
-def test_the_commands_are_listed() -> None:
-    command = [sys.executable, "-m", "service", "--help"]
-    listed = subprocess.check_output(command, cwd=ROOT, text=True)
-
-    assert all(f"\n  {command} " in listed for command in ("serve", "score", "replay"))

@@ -275,7 +275,7 @@ def test_the_openapi_document_names_every_error(service: Service) -> None:
         paths = client.get("/openapi.json").json()["paths"]
 
     assert paths["/predict_ctr"]["post"]["responses"].keys() == {
-        *("200", "404", "413", "415", "422", "500")
+        *("200", "404", "413", "414", "415", "422", "500", "503")
     }
 
 

@@ -26,29 +26,52 @@ def start(*flags: str, env: Mapping[str, str] | None = None) -> subprocess.Compl
 
 
 @pytest.mark.parametrize(
-    ("flags", "env", "said"),
+    ("flags", "env", "status", "said"),
     [
-        (["--models-dir", "/nowhere"], {}, "holds no model; run scripts/train_models.py"),
-        ([], {"CTR_PROT": "1"}, "CTR_PROT is not a setting"),
-        ([], {"CTR_FAULTS": "no_such:error=1"}, "there is no model 'no_such'"),
-        ([], {"CTR_FAULTS": "xgboost:error=1", "CTR_HOST": "0.0.0.0"}, "not on 0.0.0.0"),  # noqa: S104
-        (["--state-dir", "/dev/null/x"], {}, "set CTR_STATE_DIR"),
-        (["--host", "203.0.113.1"], {}, "set CTR_HOST"),
-        (["--experiment-file", "/nowhere.toml"], {}, "/nowhere.toml: No such file"),
-        ([], {"CTR_STATE_URL": "mysql://u:pw@h/d"}, "not in mysql"),
+        (["--models-dir", "/nowhere"], {}, 1, "holds no model; run scripts/train_models.py"),
+        ([], {"CTR_PROT": "1"}, 2, "CTR_PROT is not a setting"),
+        ([], {"CTR_FAULTS": "no_such:error=1"}, 2, "there is no model 'no_such'"),
+        ([], {"CTR_FAULTS": "xgboost:error=1", "CTR_HOST": "0.0.0.0"}, 2, "not on 0.0.0.0"),  # noqa: S104
+        (["--state-dir", "/dev/null/x"], {}, 1, "set CTR_STATE_DIR"),
+        (["--host", "203.0.113.1"], {}, 1, "set CTR_HOST"),
+        (["--experiment-file", "/nowhere.toml"], {}, 1, "/nowhere.toml: No such file"),
+        ([], {"CTR_STATE_URL": "mysql://u:pw@h/d"}, 1, "not in mysql"),
     ],
 )
 def test_it_says_in_one_line_why_it_cannot_start(
-    tmp_path: Path, models_dir: Path, flags: list[str], env: dict[str, str], said: str
+    tmp_path: Path,
+    models_dir: Path,
+    *,
+    flags: list[str],
+    env: dict[str, str],
+    status: int,
+    said: str,
 ) -> None:
     ended = start(
         *("--models-dir", str(models_dir), "--state-dir", str(tmp_path / "state"), *flags), env=env
     )
 
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("cannot start: ")
+    assert ended.returncode == status
+    assert ended.stderr.startswith("python scripts/run_api.py: error: ")
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_bridge_that_the_service_starts_ends_with_one_line_too(tmp_path: Path) -> None:
+    bridge = subprocess.Popen(
+        [sys.executable, "-m", "bridge", "run", "--end-with-stdin"],
+        cwd=ROOT,
+        env={**os.environ, "CTR_STATE_URL": f"sqlite:///{tmp_path}/nowhere/state.db"},
+        stdin=subprocess.PIPE,  # Open, as long as the service runs.
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert bridge.stderr is not None
+    said = bridge.stderr.read().splitlines()
+    bridge.communicate()
+
+    assert bridge.returncode == 1
+    assert [line.split(": ")[:2] for line in said] == [["python -m bridge run", "error"]]
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path, models_dir: Path) -> None:

@@ -10,28 +10,19 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
+import documents
 import pytest
+from documents import DOCS, PAGES, README, ROOT, headings
 from markdown_tables import rows
 from pydantic.fields import FieldInfo
 
 from service.monitoring import catalogue
 from service.settings import Settings, variable
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-DOCS = ROOT / "docs"
-PAGES = [README, *sorted(DOCS.rglob("*.md"))]
-
 
 def code(page: Path) -> str:
     """Return everything that the page shows as code."""
-    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), re.DOTALL))
-
-
-def headings(page: Path) -> set[str]:
-    """Anchors of a page, as GitHub makes them."""
-    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return "\n".join(shown.text for shown in documents.code(page))
 
 
 def test_the_metrics_page_lists_the_catalogue() -> None:
@@ -156,6 +147,27 @@ def test_every_make_target_named_exists() -> None:
     named = {name for page in PAGES for name in re.findall(r"\bmake ([a-z-]+)", code(page))}
 
     assert {"run", "test"} <= named <= targets
+
+
+def test_every_fault_names_the_test_that_injects_it_and_every_such_test_is_named() -> None:
+    named = [cells[-1].strip("`") for cells in rows(DOCS / "reliability.md", "fault")]
+    injected = {
+        test for file in (ROOT / "tests/faults").glob("test_*.py") for test in names_of_tests(file)
+    }
+
+    assert {test for name in named for test in names_of_tests(ROOT / name.split("::")[0])} >= set(
+        named
+    )
+    assert injected <= set(named)
+
+
+def names_of_tests(file: Path) -> set[str]:
+    """Names of the tests of a file, as pytest is told them."""
+    return {
+        f"{file.relative_to(ROOT)}::{statement.name}"
+        for statement in ast.parse(file.read_text()).body
+        if isinstance(statement, ast.FunctionDef) and statement.name.startswith("test_")
+    }
 
 
 def test_the_dependencies_page_lists_the_pins() -> None:

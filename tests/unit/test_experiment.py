@@ -106,7 +106,10 @@ def test_raising_a_weight_moves_users_only_to_that_variant() -> None:
         ("name = 't'\nsalt = 's'\n[variants]\na = 0", "variants"),
         ("name = 't'\nsalt = 's'\n[variants]\nmissing = 1", "variants.missing"),
         ("name = 't'\nsalt = 's'\nweight = 3\n[variants]\na = 1", "weight"),
+        ("name = 't'\nsalt = 's'\n[variants]\na = 1e308\nb = 1e308", "variants.a"),
+        (f"name = 't'\nsalt = 's'\n[variants]\na = {'9' * 400}", "variants.a"),
         ("name = ", "not TOML"),
+        (f"name = {'[' * 5000}", "not TOML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_field_named(

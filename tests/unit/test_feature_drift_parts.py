@@ -217,6 +217,13 @@ def test_an_hour_has_its_own_shares_and_an_hour_without_rows_those_around_it() -
     assert course.shares.sum(axis=1) == pytest.approx(np.ones(24))
 
 
+def test_a_baseline_of_a_single_hour_says_the_same_of_every_hour() -> None:
+    course = FeatureCourse.of("device", distribution({14: (9000, 1000)}))
+
+    assert np.isfinite(course.zones).all()
+    assert course.shares[:, 0] == pytest.approx(np.full(24, 0.9), abs=0.01)
+
+
 def test_between_the_middles_of_hours_shares_follow_a_line() -> None:
     mixes = {hour: (5000 + 100 * hour, 5000 - 100 * hour) for hour in range(24)}
     course = FeatureCourse.of("device", distribution(mixes))

@@ -14,6 +14,7 @@ from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 
 KEY = b"k" * 32
+KEY_BEFORE = b"b" * 32
 PREDICTED = 1_000_000.0
 WINDOW = 3600.0
 NOW = PREDICTED + 10
@@ -31,7 +32,7 @@ def feedback(state: State, tmp_path: Path) -> Iterator[Feedback]:
     yield Feedback(
         clicks=state.clicks,
         recorder=Recorder(files),
-        signing_key=KEY,
+        signing_keys=[KEY, KEY_BEFORE],
         attribution_seconds=WINDOW,
     )
     files.close()
@@ -62,6 +63,7 @@ def stored(state: State) -> float:
     ("one", "now", "expected"),
     [
         (event(identity()), NOW, FeedbackResult.ACCEPTED),
+        (event(identity(key=KEY_BEFORE)), NOW, FeedbackResult.ACCEPTED),
         (event(identity(), clicked=False), NOW, FeedbackResult.ACCEPTED),
         (event(identity()), PREDICTED + WINDOW, FeedbackResult.ACCEPTED),
         (event(identity()), PREDICTED + WINDOW + 1, FeedbackResult.EXPIRED),
@@ -70,6 +72,8 @@ def stored(state: State) -> float:
         (event(identity(), at=PREDICTED + WINDOW + 1), NOW, FeedbackResult.EXPIRED),
         (event(identity(), at=PREDICTED - 61), NOW, FeedbackResult.INVALID),
         (event(identity(), at=PREDICTED - 59), NOW, FeedbackResult.ACCEPTED),
+        # The clock was set back between the prediction and its click.
+        (event(identity()), PREDICTED - 3600, FeedbackResult.ACCEPTED),
         (event(identity(key=b"other" * 7)), NOW, FeedbackResult.INVALID),
         (event("nonsense"), NOW, FeedbackResult.UNKNOWN),
         (event(""), NOW, FeedbackResult.UNKNOWN),

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,7 @@ def environment(secret: Mapping[str, str]) -> dict[str, str]:
 
 def test_the_service_takes_the_settings() -> None:
     secret = {**load("examples/secret.yaml")["stringData"], "CTR_SIGNING_KEY": "k" * 48}
+    secret["CTR_API_TOKEN"] = "t" * 48
 
     settings = Settings.from_environment(environment(secret))
 
@@ -201,6 +202,62 @@ def test_all_selectors_find_the_pods_of_the_service_alone() -> None:
     # The monitor finds services by their labels, not pods.
     monitored = load("servicemonitor.yaml")["spec"]["selector"]["matchLabels"]
     assert monitored == service["metadata"]["labels"]
+
+
+def opened(manifests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What lets in more than the namespaces that the policy names."""
+    policies = 0
+    for manifest in manifests:
+        kind, spec = manifest["kind"], manifest.get("spec", {})
+        if kind in {"Ingress", "Gateway", "HTTPRoute"}:
+            yield f"{kind} publishes it"
+        if kind == "Service" and (
+            spec.get("type", "ClusterIP") != "ClusterIP" or spec.get("externalIPs")
+        ):
+            yield "a service is reached from outside the cluster"
+        if kind == "NetworkPolicy":
+            policies += 1
+            if set(spec["policyTypes"]) != {"Ingress", "Egress"}:
+                yield "a direction is not restricted"
+            rules = [*spec.get("ingress", ()), *spec.get("egress", ())]
+            peers = [peer for rule in rules for peer in rule.get("from", rule.get("to", [{}]))]
+            if not all(peer.get("namespaceSelector", {}).get("matchLabels") for peer in peers):
+                yield "a rule lets everybody in or out"
+        pod = spec.get("template", {}).get("spec", {})
+        ports = [port for one in pod.get("containers", ()) for port in one.get("ports", ())]
+        if pod.get("hostNetwork") or any("hostPort" in port for port in ports):
+            yield "a pod listens on its node"
+    if not policies:
+        yield "nothing is restricted"
+
+
+def test_nothing_is_published_and_only_named_namespaces_are_let_in() -> None:
+    manifests = [yaml.safe_load(file.read_text()) for file in FILES]
+    policy, pod_labels = load("network.yaml"), load("deployment.yaml")["spec"]["template"]
+    selected = policy["spec"]["podSelector"]["matchLabels"]
+
+    assert list(opened(manifests)) == []
+    assert selected.items() <= pod_labels["metadata"]["labels"].items()
+    assert selected.items() <= load("bridge.yaml")["spec"]["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "found"),
+    [
+        ("service.yaml", "type", "LoadBalancer", "from outside the cluster"),
+        ("service.yaml", "type", "NodePort", "from outside the cluster"),
+        ("service.yaml", "externalIPs", ["192.0.2.1"], "from outside the cluster"),
+        ("network.yaml", "policyTypes", ["Ingress"], "a direction is not restricted"),
+        ("network.yaml", "ingress", [{}], "lets everybody in"),
+        ("network.yaml", "egress", [{"to": [{"namespaceSelector": {}}]}], "lets everybody in"),
+        ("deployment.yaml", "template", {"spec": {"hostNetwork": True}}, "listens on its node"),
+    ],
+)
+def test_a_planted_opening_is_found(name: str, where: str, value: object, found: str) -> None:
+    mutant = load(name)
+    mutant["spec"][where] = value
+
+    assert any(found in problem for problem in opened([mutant, load("network.yaml")]))
 
 
 def test_ports_and_paths_agree() -> None:

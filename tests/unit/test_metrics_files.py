@@ -1,6 +1,7 @@
 """Metrics files that grow while others read them, and whose writer is killed."""
 
 import multiprocessing
+import resource
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -163,6 +164,42 @@ def test_a_file_has_a_header_before_its_name_and_an_entry_its_value_before_it_co
     assert struct.unpack_from("i", unpublished) == (8,)
     assert struct.unpack_from("dd", unpublished, place * 8) == (0.25, 2.0)
     assert struct.unpack_from("i", path.read_bytes()) == (place * 8 + 16,)
+    file.close()
+
+
+def test_what_is_mapped_has_its_room_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "counter_1.db"
+    file = MetricsFile(path)
+
+    for key in range(5000):
+        found = path.stat()
+        assert found.st_blocks * 512 >= found.st_size, "to write to a hole of a full disk is SIGBUS"
+        file.place(f"key {key}", 0.0, 0.0)
+    file.close()
+
+
+def test_a_disk_without_room_refuses_a_series_and_keeps_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "counter_1.db"
+    file = MetricsFile(path)
+    few = [file.place(f"key {key}", float(key), 0.0) for key in range(100)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+    try:
+        # There is room for some more in the file.
+        few += [file.place(f"key {key}", float(key), 0.0) for key in range(100, 1000)]
+        with pytest.raises(OSError, match="too large"):
+            file.place("x" * path.stat().st_size, 0.0, 0.0)
+        for place in few:
+            file.memory[place] += 0.5
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    stored = MmapedDict.read_all_values_from_file(str(path))
+    values = {key: value for key, value, _, _ in stored}
+    assert {key: values[f"key {key}"] for key in range(1000)} == {
+        key: key + 0.5 for key in range(1000)
+    }
+    file.place("when there is room again", 1.0, 0.0)
     file.close()
 
 

@@ -263,6 +263,14 @@ def _forge(version_folder: Path, name: str, change: Callable[[dict[str, object]]
         ("features.json", lambda c: c["names"].reverse(), "feature names"),
         ("baseline.json", lambda c: c.update(model_name="other"), "baseline describes other"),
         ("baseline.json", lambda c: c.update(format=2), "baseline format 2"),
+        ("baseline.json", lambda c: c.update(features=None), "baseline is malformed"),
+        ("baseline.json", lambda c: c.update(std_prediction="0.1"), "std_prediction"),
+        ("baseline.json", lambda c: c.update(mean_latency_seconds=-1), "mean_latency_seconds"),
+        ("baseline.json", lambda c: c.update(predictions={"bounds": [1, 0]}), "bounds"),
+        ("baseline.json", lambda c: c.update(source="hearsay"), "source"),
+        ("model.json", lambda c: c.update(intercept=10**400), "too large"),
+        ("features.json", lambda c: c.update(tables=[]), "malformed"),
+        ("metadata.json", lambda c: c.update(created_at=1), "fromisoformat"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_refused(

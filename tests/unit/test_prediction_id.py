@@ -1,9 +1,6 @@
 import base64
 import hashlib
-import stat
 import struct
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,10 +8,9 @@ from hypothesis import strategies as st
 
 from service.prediction.prediction_id import (
     InvalidPredictionIdError,
-    InvalidSigningKeyError,
     PredictionId,
     Signer,
-    signing_key,
+    UnknownPredictionIdError,
 )
 
 KEY = b"k" * 32
@@ -56,6 +52,16 @@ def test_an_id_of_an_earlier_format_is_refused() -> None:
         PredictionId.verified(text, KEY)
 
 
+@pytest.mark.parametrize("names", [b"xgboost\xff", b"\xff" * 40])
+def test_what_somebody_else_has_signed_with_the_key_is_no_id(names: bytes) -> None:
+    content = struct.pack(">BQd6sIIBB", 2, 1, 0.5, ID.nonce, 1, 1, 1, 7) + names
+    signature = hashlib.blake2b(content, key=KEY, digest_size=16).digest()
+    text = base64.urlsafe_b64encode(signature + content).decode().rstrip("=")
+
+    with pytest.raises(UnknownPredictionIdError, match="no text"):
+        PredictionId.verified(text, KEY)
+
+
 def test_changing_any_byte_is_noticed() -> None:
     raw = base64.urlsafe_b64decode(ID.signed(KEY) + "==")
     for position in range(len(raw)):
@@ -81,38 +87,6 @@ def test_an_id_is_safe_in_a_url() -> None:
     assert set(ID.signed(KEY)) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     )
-
-
-def test_the_key_file_is_its_owner_s_alone_and_stays(tmp_path: Path) -> None:
-    file = tmp_path / "state" / "signing.key"
-    key = signing_key(None, file)
-
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert len(key) == 32
-    assert signing_key(None, file) == key
-    assert [p.name for p in file.parent.iterdir()] == ["signing.key"]
-
-
-def test_an_empty_key_file_is_refused_with_the_fix(tmp_path: Path) -> None:
-    (tmp_path / "signing.key").touch()
-
-    with pytest.raises(InvalidSigningKeyError, match=r"holds 0 bytes, not 32; restore it"):
-        signing_key(None, tmp_path / "signing.key")
-
-
-def test_processes_that_start_together_use_one_key(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: signing_key(None, tmp_path / "signing.key"), range(8)))
-
-    assert len(keys) == 1
-
-
-def test_a_configured_key_is_shared_without_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "signing.key"
-
-    assert signing_key("s" * 32, file) == signing_key("s" * 32, tmp_path / "elsewhere")
-    assert signing_key("t" * 32, file) != signing_key("s" * 32, file)
-    assert not file.exists()
 
 
 @given(

@@ -1,6 +1,7 @@
 """The predictor under models that misbehave: every call is answered and counted once."""
 
 import asyncio
+import gc
 import logging
 import math
 import random
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -164,6 +166,27 @@ def world(tmp_path: Path) -> Iterator[World]:
     )
     yield World(predictor, metrics)
     files.close()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 2000])
+def test_nothing_of_an_answered_call_waits_for_the_garbage_collection(
+    world: World, rows: int
+) -> None:
+    async def unreachable() -> int:
+        call = partial(
+            world.predictor.answer, model_name="m", arrived=time.perf_counter(), render=render
+        )
+        requests = [AdRequest("u", "a", "d", "p", 1, 0)] * rows
+        await call(requests)  # what is made once
+        gc.collect()
+        await call(requests)
+        return gc.collect()
+
+    gc.disable()
+    try:
+        assert asyncio.run(unreachable()) == 0
+    finally:
+        gc.enable()
 
 
 def test_calls_of_one_turn_get_their_own_rows_back(world: World) -> None:

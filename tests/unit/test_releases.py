@@ -2,21 +2,26 @@
 
 import asyncio
 import errno
+import gc
 import os
 import random
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_versions import first_version, next_version, without_a_score
+from starlette.types import ASGIApp, Message
 
+from service.app import create_app
 from service.monitoring.counts import ModelVersion
 from service.monitoring.snapshot import Series
 from service.monitoring.versions import retired_versions, shown
@@ -38,6 +43,7 @@ from service.prediction.release_store import (
 from service.prediction.serving import Serving
 from service.release_follower import ReleaseFollower
 from service.releasing import Released, Releases, ReleaseTimeoutError, reloading_on_hangup
+from service.settings import Settings
 from service.telemetry.folder import MetricsFolder
 from service.telemetry.recorder import Recorder
 from service.telemetry.reservoir import Reservoir
@@ -288,6 +294,43 @@ def test_a_worker_that_starts_serves_what_is_committed_and_not_what_is_proposed(
     instance.add_worker("late")
 
     assert instance.versions == [old]
+
+
+def test_a_worker_that_loaded_before_a_commit_answers_with_what_was_committed(
+    instance: Instance, tmp_path: Path
+) -> None:
+    """Nobody waited for it: it was not known yet."""
+    settings = Settings(state_dir=tmp_path, models_dir=instance.models, instance="i")
+    loaded = instance.store.serving()
+    new = next_version(instance.models).version
+    instance.store.commit(instance.store.stage(reloaded(instance)))
+    switch_seconds = sys.getswitchinterval()
+
+    first = asyncio.run(first_answer(create_app(settings, instance.metrics, loaded), "/readyz"))
+
+    sys.setswitchinterval(switch_seconds)
+    gc.unfreeze()
+    assert first.json()["models"] == {"logistic": new}
+
+
+async def first_answer(app: ASGIApp, path: str) -> httpx.Response:
+    """Start a worker as a server does, and ask it at once."""
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    started = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            started.set()
+
+    messages.put_nowait({"type": "lifespan.startup"})
+    living = asyncio.ensure_future(app({"type": "lifespan"}, messages.get, send))
+    await started.wait()
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        answer = await client.get(path)
+    messages.put_nowait({"type": "lifespan.shutdown"})
+    await living
+    return answer
 
 
 def reloaded(instance: Instance) -> ReleasePlan:

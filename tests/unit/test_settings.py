@@ -24,6 +24,11 @@ def test_a_variable_turns_a_knob() -> None:
         ("CTR_PORT", "70000", "CTR_PORT: .*65535"),
         ("CTR_WORKERS", "0", "CTR_WORKERS: .*1"),
         ("CTR_SIGNING_KEY", "short", "CTR_SIGNING_KEY: .*32"),
+        # Bytes that are no UTF-8, as Python shows them.
+        ("CTR_INSTANCE", "a\udcff", "CTR_INSTANCE: not a text"),
+        ("CTR_\udcff", "1", "CTR_.*: not a text"),
+        ("MLFLOW_TRACKING_URI", "http://[", "MLFLOW_TRACKING_URI: .*address"),
+        ("CTR_PROMETHEUS_URL", "http://[", "CTR_PROMETHEUS_URL: .*address"),
     ],
 )
 def test_a_wrong_variable_is_refused_by_name(name: str, value: str, said: str) -> None:

@@ -1,10 +1,11 @@
 """Recording and reading back, held against prometheus_client's own classes."""
 
+import json
 import math
-import multiprocessing
 import os
-import signal
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +15,22 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 from sklearn.metrics import log_loss
+from telemetry_worker import VOCABULARIES, Worker, kill_a_worker
 
 from service.monitoring.buckets import LATENCY_BOUNDS, PREDICTION_BOUNDS
 from service.monitoring.catalogue import CATALOGUE, ErrorType, FeedbackResult, Rejection
 from service.monitoring.clicks import Click
+from service.telemetry.errors import CountersUnavailableError
 from service.telemetry.folder import MetricsFolder
-from service.telemetry.recorder import ModelRecorder, Recorder
+from service.telemetry.metrics_file import MetricsFile
 from service.telemetry.registry import registry_of
 
-VOCABULARIES = {"device": ("mobile", "(other)", "(unseen)"), "hour": ("0", "1")}
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> MetricsFolder:
     return MetricsFolder.begin(tmp_path, 1_700_000_000.0)
-
-
-class Worker:
-    """A worker that lives in this process."""
-
-    def __init__(self, folder: MetricsFolder) -> None:
-        self.files = folder.join()
-        self.recorder = Recorder(self.files)
-        self.model: ModelRecorder = self.recorder.model(
-            "m", version="1", kind="xgboost", evaluator="forest", vocabularies=VOCABULARIES
-        )
-        self.assigned = self.recorder.assigned("m", version="1", experiment="t.0")
-
-    def serve(self, seconds: float, *scores: float) -> None:
-        self.model.started()
-        value_indices = np.zeros((len(scores), 2), dtype=np.int64)
-        self.model.answered([seconds], np.array(scores), value_indices)
-        self.recorder.flush()
 
 
 def click(score: float, *, version: str = "1") -> Click:
@@ -324,24 +308,6 @@ def test_a_stock_multiprocess_collector_reads_the_same_numbers(folder: MetricsFo
         worker.files.close()
 
 
-def _serve_and_die(path: Path) -> None:
-    worker = Worker(MetricsFolder(path))
-    worker.serve(0.25, 0.5)
-    for _ in range(3):
-        worker.model.started()
-    worker.recorder.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kill_a_worker(folder: MetricsFolder) -> None:
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve_and_die, args=(folder.path,)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-
-
 def test_what_a_killed_worker_recorded_stays_but_it_is_not_in_progress(
     folder: MetricsFolder, worker: Worker
 ) -> None:
@@ -396,7 +362,48 @@ def test_an_unreadable_file_is_left_out_and_counted(
     assert value(folder, "ctr_requests_total", outcome="success") == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+KEY = '["ctr_requests", "ctr_requests_total", {"model": "m", "version": "1"}, ""]'
+KEYS_OF_NONE = {
+    "deep": "[" * 20_000,
+    "no name": '["ctr_requests", null, {"model": "m", "version": "1"}, ""]',
+    "no version": '["ctr_requests", "ctr_requests_total", {"model": "m"}, ""]',
+    "a number": '["ctr_requests", "ctr_requests_total", {"model": 1, "version": "1"}, ""]',
+    "half a letter": KEY.replace('"m"', '"\\ud800"'),
+    "no bound": KEY.replace('"m"', '"m", "le": "nan"'),
+}
+
+
+@pytest.mark.parametrize("key", KEYS_OF_NONE.values(), ids=KEYS_OF_NONE.keys())
+def test_a_key_that_nobody_can_have_written_makes_its_file_unreadable(
+    folder: MetricsFolder, worker: Worker, key: str
+) -> None:
+    worker.serve(0.5, 0.5)
+    MetricsFile(folder.path / "counter_1-dead.db").place(key, 1.0, 1.0)
+
+    assert value(folder, "ctr_metrics_unreadable_files") == 1
+    assert value(folder, "ctr_requests_total", outcome="success") == 1
+
+
+@pytest.mark.parametrize("count", [-1.0, math.nan, math.inf, 1e300])
+def test_a_count_that_nobody_can_have_counted_makes_its_file_unreadable(
+    folder: MetricsFolder, worker: Worker, count: float
+) -> None:
+    worker.serve(0.5, 0.5)
+    MetricsFile(folder.path / "counter_1-dead.db").place(KEY, count, 1.0)
+
+    assert value(folder, "ctr_metrics_unreadable_files") == 1
+    assert value(folder, "ctr_requests_total", outcome="success") == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", "[" * 20_000),
+        json.dumps({"files": [], "readings": {"counter": {KEY: [10**400, 1]}}}),
+        json.dumps({"files": [], "readings": {"counter": {KEY: [-1, 1]}}}),
+        json.dumps({"files": [], "readings": {"counter": {KEY: [1, math.nan]}}}),
+    ],
+)
 def test_a_damaged_fold_is_left_out_and_counted_too(
     folder: MetricsFolder, worker: Worker, content: str
 ) -> None:
@@ -405,6 +412,46 @@ def test_a_damaged_fold_is_left_out_and_counted_too(
 
     assert value(folder, "ctr_metrics_unreadable_files") == 1
     assert value(folder, "ctr_requests_total", outcome="success") == 1
+
+    # Still so when others have come and gone: the counts are missing all the same.
+    successor = Worker(folder)
+    successor.serve(0.5, 0.5)
+    kill_a_worker(folder)
+    Worker(folder).files.close()
+
+    assert value(folder, "ctr_metrics_unreadable_files") == 1
+    assert value(folder, "ctr_requests_total", outcome="success") == 3
+    successor.files.close()
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(count + 1)]
+    last = max(taken)
+    for descriptor in taken:
+        os.close(descriptor)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_without_descriptors_counters_are_unknown_and_not_fewer(
+    folder: MetricsFolder, worker: Worker, left: int
+) -> None:
+    kill_a_worker(folder)
+    Worker(folder).files.close()
+    worker.serve(0.5, 0.5)
+    before = value(folder, "ctr_requests_total", outcome="success")
+
+    with descriptors_left(left), pytest.raises(CountersUnavailableError, match="Too many open"):
+        folder.read()
+
+    assert value(folder, "ctr_requests_total", outcome="success") == before
+    assert value(folder, "ctr_metrics_unreadable_files") == 0
 
 
 def test_an_empty_file_of_a_dead_worker_is_swept_up(folder: MetricsFolder) -> None:

@@ -19,6 +19,7 @@ from service.monitoring.monitor import Monitor
 from service.monitoring.snapshot import Snapshot
 from service.sampling import Sampling
 from service.sources.active_baselines import ActiveBaselines
+from service.sources.errors import SourceUnavailableError
 from service.sources.history_source import HistorySource
 from service.sources.local import local_source, store_now
 from service.sources.verdicts import StoredVerdicts
@@ -160,6 +161,43 @@ def test_what_a_check_decided_is_remembered_through_silence(world: World) -> Non
 
     assert silent.models[0].checks[0].observations == 0
     assert silent.status is HealthStatus.DEGRADED
+
+
+def test_after_the_clock_was_set_back_no_span_is_told_until_it_has_caught_up(
+    world: World,
+) -> None:
+    job = world.job("a")
+    for number in range(1, 13):
+        world.serve(10)
+        world.tick(job, number)
+    before = [row.tick for row in world.history.ticks(0, 1e11)]
+
+    for number in (-700, 1, 6, 11):  # The first is before the counters began.
+        world.serve(10)
+        with pytest.raises(SourceUnavailableError, match="the clock was set back by"):
+            world.tick(job, number)
+        with pytest.raises(SourceUnavailableError, match="predictions, clicks and /metrics go on"):
+            world.monitor().statistics(60)
+    assert [row.tick for row in world.history.ticks(0, 1e11)] == before
+
+    for number in (13, 14):
+        world.serve(10)
+        world.tick(job, number)
+    (since,) = world.monitor().statistics(10)
+    assert (since.window_start, since.window_end) == (BEGAN + 60.01, BEGAN + 70.01)
+    assert since.total_requests == 60
+
+
+def test_a_clock_that_is_a_moment_behind_changes_no_answer(world: World) -> None:
+    job = world.job("a")
+    for number in range(1, 13):
+        world.serve(10)
+        world.tick(job, number)
+
+    world.now[0] -= 0.5
+
+    (since,) = world.monitor().statistics(30)
+    assert (since.window_start, since.total_requests) == (BEGAN + 25.01, 70)
 
 
 def test_an_answer_from_history_is_the_difference_to_the_tick_it_begins_with(

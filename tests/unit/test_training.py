@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
 from service.monitoring.buckets import PREDICTION_BOUNDS
-from service.prediction.model_folder import load_models
+from service.prediction.model_folder import load_bundle, load_models
 from service.training.cli import main
 from service.training.click_log import ClickLog
 from service.training.evaluation import quality_of, quality_table
@@ -193,25 +193,27 @@ def test_the_command_writes_loadable_models_and_says_how_good_they_are(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["--data", "missing.csv"], "missing.csv does not exist"),
-        (["--data", "broken.csv"], "broken.csv lacks the column"),
-        (["--data", "broken.csv", "--rows", "5"], "--rows is for the simulated log"),
-        (["--rows", "8"], "clicks and non-clicks are needed"),
+        (["--data", "missing.csv"], 1, "missing.csv does not exist"),
+        (["--data", "broken.csv"], 1, "broken.csv lacks the column"),
+        (["--data", "broken.csv", "--rows", "5"], 2, "--rows is for the simulated log"),
+        (["--rows", "8"], 1, "clicks and non-clicks are needed"),
     ],
 )
-def test_bad_input_is_one_line_exit_code_2_and_changes_nothing(
+def test_bad_input_is_one_line_and_changes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    *,
     arguments: list[str],
+    status: int,
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.csv").write_text("user_id,click\nu,1\n")
 
-    assert main(arguments) == 2
+    assert main(arguments) == status
 
     error = capsys.readouterr().err
     assert message in error
@@ -275,9 +277,25 @@ def test_a_challenger_is_of_the_kind_of_its_model_under_its_own_name_with_its_ow
 def test_a_challenger_of_a_model_that_is_not_there_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--output", str(tmp_path), "--write-as", "xgboost=other"]) == 2
+    assert main(["--output", str(tmp_path), "--write-as", "xgboost=other"]) == 1
 
     assert "xgboost/CURRENT cannot be used: No such file" in capsys.readouterr().err
+
+
+def test_for_a_script_the_result_is_one_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--output", str(tmp_path), "--rows", "4000", "--json"]) == 0
+
+    told = capsys.readouterr()
+    read = json.loads(told.out)
+    assert read["train_rows"] == 4000
+    for model in read["models"]:
+        bundle = load_bundle(tmp_path / model["model_name"])
+        assert model["model_version"] == bundle.version
+        assert model["validation_metrics"] == bundle.metadata.validation_metrics
+        assert Path(model["folder"]).is_dir()
+    assert told.err.startswith("training on ")
 
 
 @pytest.mark.parametrize("names", ["", "xgboost", "a=b=c", "a=../b", "a=b,c", "a=b,a=c"])

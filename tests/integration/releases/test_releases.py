@@ -1,85 +1,31 @@
 """Releases of a running service: for every worker or for none, and no request notices."""
 
-import hashlib
 import json
-import os
-import pty
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from exposition import samples, total
 from model_versions import next_version, without_a_score
 from prometheus_server import wait_until
 from release_traffic import REQUEST, Traffic, traffic
-from scipy import stats
-from service_process import ROOT, Service, children, running_service
+from releasing_service import (
+    EXPERIMENT,
+    damage_the_model,
+    reload,
+    served,
+    served_by_every_connection,
+    serving,
+    versions_served,
+)
+from service_process import Service
 
 from service.prediction.model_folder import current_version, make_current
 
-EXPERIMENT = """name = "t"
-salt = "s"
-
-[variants]
-logistic = 0.5
-xgboost = 0.5
-"""
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def models(tmp_path: Path, models_dir: Path) -> Path:
-    """Models of the test's own, to be replaced and damaged."""
-    return shutil.copytree(models_dir, tmp_path / "models")
-
-
-@pytest.fixture
-def experiment(tmp_path: Path) -> Path:
-    file = tmp_path / "experiment.toml"
-    file.write_text(EXPERIMENT)
-    return file
-
-
-@contextmanager
-def serving(
-    models: Path, experiment: Path, *, workers: int = 1, name: str = "state"
-) -> Iterator[Service]:
-    fast = {"CTR_SNAPSHOT_INTERVAL": "1", "CTR_EXPERIMENT_FILE": str(experiment)}
-    state = models.parent / name
-    with running_service(state, models, env=fast, workers=workers) as service:
-        if workers > 1:
-            wait_until(
-                lambda: len(children(service.process.pid)) == workers, seconds=30, what="workers"
-            )
-        yield service
-
-
-def served(client: httpx.Client) -> dict[str, str]:
-    versions: dict[str, str] = client.get("/readyz").json()["models"]
-    return versions
-
-
-def served_by_every_connection(service: Service, looks: int = 30) -> set[str]:
-    """Ask over new connections, which reach all workers."""
-    found = set()
-    for _ in range(looks):
-        with service.client() as client:
-            found.add(json.dumps(served(client), sort_keys=True))
-    return found
-
-
-def reload(client: httpx.Client, **body: str) -> httpx.Response:
-    return client.post("/models/reload", json=body)
 
 
 def counted_by_version(client: httpx.Client) -> dict[tuple[str, str], float]:
@@ -172,13 +118,6 @@ def test_a_release_brings_its_own_baseline_fresh_drift_and_its_own_vocabulary(
     assert drift["observations"] == 1
     assert fridges == {bundle.version: 1}
     assert gauges == {bundle.version}
-
-
-def damage_the_model(models: Path, experiment: Path) -> str:
-    del experiment
-    file = models / "logistic/versions" / next_version(models).version / "model.json"
-    file.write_bytes(file.read_bytes()[:-1])
-    return f"{file} cannot be used: its checksum is not that of the metadata"
 
 
 def damage_the_version_that_is_served(models: Path, experiment: Path) -> str:
@@ -394,193 +333,3 @@ def test_models_come_and_go_without_a_restart(models: Path, experiment: Path) ->
     assert missing.status_code == 404
     assert set(health["models"]) == {"challenger", "logistic"}
     assert counted > 0  # until the next start
-
-
-def reload_until_it_is_answered(service: Service) -> httpx.Response:
-    """Ask again where the worker that was asked is killed: it is the same release then."""
-    while True:
-        try:
-            with service.client() as client:
-                return reload(client)
-        except httpx.TransportError:
-            continue
-
-
-def test_a_worker_that_is_killed_meanwhile_holds_up_nothing_and_comes_back_with_the_same(
-    models: Path, experiment: Path
-) -> None:
-    rng = random.Random(4)
-    with serving(models, experiment, workers=2) as service:
-        with traffic(service.url, reconnect=True) as running:
-            for _ in range(4):
-                version = next_version(models).version
-                victim = rng.choice(children(service.process.pid))
-                killer = threading.Timer(rng.uniform(0, 0.4), os.kill, (victim, signal.SIGKILL))
-                killer.start()
-                answer = reload_until_it_is_answered(service)
-                killer.join()
-                assert answer.status_code == 200, answer.text
-                wait_until(
-                    partial(two_workers_without, service, victim),
-                    seconds=60,
-                    what="a worker in place of the one killed",
-                )
-                assert versions_served(service) == {version}
-        with service.client() as client:
-            last_hour = client.get("/monitoring/stats?window=1h").json()["models"]
-            counted = sum(model["total_requests"] for model in last_hour.values())
-
-    assert running.failed == []
-    assert sum(running.answered.values()) <= counted <= running.sent
-
-
-def two_workers_without(service: Service, victim: int) -> bool:
-    alive = children(service.process.pid)
-    return len(alive) == 2 and victim not in alive
-
-
-def versions_served(service: Service) -> set[str]:
-    return {json.loads(said)["logistic"] for said in served_by_every_connection(service)}
-
-
-def test_a_killed_worker_comes_back_with_what_is_served_not_with_what_is_on_disk(
-    models: Path, experiment: Path
-) -> None:
-    with serving(models, experiment, workers=2) as service:
-        [before] = versions_served(service)
-        for _ in range(4):  # so many that the one served is kept no longer
-            next_version(models)
-        experiment.write_text("half of a")
-        victim = children(service.process.pid)[0]
-        os.kill(victim, signal.SIGKILL)
-        wait_until(partial(two_workers_without, service, victim), seconds=60, what="a new worker")
-
-        assert not (models / "logistic/versions" / before).exists()
-        assert versions_served(service) == {before}
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_hangup_signal_reloads_and_restarts_nobody(
-    models: Path, experiment: Path, workers: int
-) -> None:
-    with serving(models, experiment, workers=workers) as service:
-        family = children(service.process.pid)
-        with traffic(service.url, clients=2) as running:
-            version = next_version(models).version
-            service.process.send_signal(signal.SIGHUP)
-            wait_until(
-                lambda: versions_served(service) == {version}, seconds=30, what="the new version"
-            )
-        damage_the_model(models, experiment)
-        service.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "no release: " in service.log(), seconds=30, what="a refusal in the log")
-
-        assert children(service.process.pid) == family
-        assert versions_served(service) == {version}
-        assert f"logistic {version} (was " in service.log()
-
-    assert running.failed == []
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_closing_the_terminal_stops_the_service(
-    models: Path, experiment: Path, tmp_path: Path, workers: int
-) -> None:
-    ours, theirs = pty.openpty()
-    try:
-        with (tmp_path / "output").open("w") as output:
-            service = subprocess.Popen(
-                [
-                    *(sys.executable, "-c", LEAD_A_SESSION, sys.executable, "scripts/run_api.py"),
-                    *("--port", "0", "--workers", str(workers)),
-                    *("--state-dir", str(tmp_path / "state"), "--models-dir", str(models)),
-                    *("--experiment-file", str(experiment)),
-                ],
-                cwd=ROOT,
-                env={**os.environ, "CTR_BRIDGE_ENABLED": "false"},
-                stdin=theirs,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        wait_until(
-            lambda: "Ctrl-C stops" in (tmp_path / "output").read_text(), seconds=60, what="a banner"
-        )
-        url = (tmp_path / "output").read_text().splitlines()[0].split()[-1]
-        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
-        family = children(service.pid)
-    finally:
-        os.close(theirs)
-        os.close(ours)
-
-    service.wait(timeout=30)
-    assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in family)
-
-
-LEAD_A_SESSION = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-def test_a_shadow_model_scores_its_share_and_touches_nothing_else(
-    models: Path, experiment: Path
-) -> None:
-    next_version(models, shift=0.5, name="dark")
-    experiment.write_text(EXPERIMENT + "dark = 0\n\n[shadow]\ndark = 0.3\n")
-    users = 600
-    with serving(models, experiment) as service, service.client() as client:
-        rows = [REQUEST | {"user_id": f"u{i}", "hour": i % 24} for i in range(users)]
-        answers = client.post("/predict_ctr/batch", json={"requests": rows}).json()["predictions"]
-        client.post("/predict_ctr/batch?model_name=logistic", json={"requests": rows})
-        wait_until(
-            lambda: len(client.get("/monitoring/shadow").json()["models"]) == 1 and settled(client),
-            seconds=20,
-            what="shadow predictions",
-        )
-        [shadow] = client.get("/monitoring/shadow").json()["models"]
-        last_minutes = client.get("/monitoring/shadow?window=5m").json()["models"]
-        asked = client.post("/predict_ctr/batch?model_name=dark", json={"requests": rows}).json()
-        requests = total(client, "ctr_requests_total", model="dark")
-        predictions = total(client, "ctr_prediction_ratio_count", model="dark")
-
-    drawn = [
-        i
-        for i, row in enumerate(rows)
-        if int.from_bytes(
-            hashlib.blake2b(
-                "\x1f".join(["shadow", "s", "dark", *map(str, row.values())]).encode(),
-                digest_size=8,
-            ).digest()
-        )
-        < 0.3 * 2**64
-    ]
-    scores = np.array([asked["predictions"][i]["predicted_ctr"] for i in drawn])
-    answered = np.array([answers[i]["predicted_ctr"] for i in drawn])
-    differences = scores - answered
-    assert {answer["model_name"] for answer in answers} == {"logistic", "xgboost"}
-    assert stats.binomtest(len(drawn), users, 0.3).pvalue > 0.001
-    assert shadow["share"] == 0.3
-    assert (shadow["predictions"], shadow["errors"]) == (len(drawn), 0)
-    assert shadow["mean_prediction"] == pytest.approx(scores.mean(), rel=1e-9)
-    assert shadow["std_prediction"] == pytest.approx(scores.std(), rel=1e-6)
-    assert shadow["mean_answered"] == pytest.approx(answered.mean(), rel=1e-9)
-    assert shadow["mean_difference"] == pytest.approx(differences.mean(), rel=1e-9)
-    assert shadow["std_difference"] == pytest.approx(differences.std(), rel=1e-6)
-    assert shadow["mean_difference_interval"] == pytest.approx(
-        stats.norm.interval(0.95, differences.mean(), differences.std() / len(drawn) ** 0.5),
-        rel=1e-6,
-    )
-    assert last_minutes == [shadow]
-    # Only what it was asked itself is a request to it.
-    assert (requests, predictions) == (1, users)
-
-
-def settled(client: httpx.Client) -> bool:
-    """Whether all was scored: the share is known, and the number that was drawn stands still."""
-    scored: int = client.get("/monitoring/shadow").json()["models"][0]["predictions"]
-    return (
-        scored > 100
-        and scored == client.get("/monitoring/shadow").json()["models"][0]["predictions"]
-    )
