@@ -63,12 +63,23 @@ class Round:
     """Requests answered with 200, by the service's counters."""
     refused: int
     """The same of those refused."""
+    cpu_seconds: tuple[float, float, float]
+    """Processor time of the service before, meanwhile and after."""
 
     @property
     def kept(self) -> float:
         """Share of the capacity that was left."""
         capacity = (_capacity(self.before) + _capacity(self.after)) / 2
         return _capacity(self.overload) / capacity
+
+    @property
+    def kept_by_cpu(self) -> float:
+        """The same in answers by second of processor time, whoever else needs the processors."""
+        before, overload, after = (
+            one.count(HTTPStatus.OK) / cpu_seconds
+            for one, cpu_seconds in zip(self.sent, self.cpu_seconds, strict=True)
+        )
+        return 2 * overload / (before + after)
 
     @property
     def same(self) -> float:
@@ -102,8 +113,10 @@ class Round:
 class Limits:
     """From where on a law is broken."""
 
-    kept: float = 0.9
-    """Least share of the capacity, median over rounds."""
+    kept: float | None = 0.9
+    """Least share of the capacity, median over rounds; None where others need the processors."""
+    kept_by_cpu: float = 0.8
+    """The same by processor time, which refusals take too."""
     p99: float = 1.0
     """Most that p99 of those accepted may be by its bound, median over rounds."""
     recovered: float = 2.0
@@ -141,7 +154,9 @@ def one_round(server: Server, pool: ProcessPoolExecutor, *, seconds: float, rows
     probing = _Probing(server.address)
     prober = threading.Thread(target=probing.run)
     prober.start()
+    used = [server.cpu_seconds()]
     before = pool.submit(partial(closed, seconds=seconds)).result()
+    used.append(server.cpu_seconds())
     offered = partial(
         asked,
         connections=OVERLOAD * MOST_AT_ONCE,
@@ -149,11 +164,21 @@ def one_round(server: Server, pool: ProcessPoolExecutor, *, seconds: float, rows
         per_second=OVERLOAD * _capacity(before),
     )
     overload = pool.submit(offered).result()
+    used.append(server.cpu_seconds())
     after = pool.submit(partial(closed, seconds=1.0)).result()
+    used.append(server.cpu_seconds())
     probing.over.set()
     prober.join()
     gained = counted(server.url) - counts
-    return Round(before, overload, after, probing.found, gained[ANSWERED], gained[_OVERLOADED])
+    return Round(
+        before,
+        overload,
+        after,
+        probing.found,
+        gained[ANSWERED],
+        gained[_OVERLOADED],
+        (used[1] - used[0], used[2] - used[1], used[3] - used[2]),
+    )
 
 
 def kept_of(rounds: Sequence[Round]) -> float:
@@ -164,8 +189,13 @@ def kept_of(rounds: Sequence[Round]) -> float:
 def broken_laws(rounds: Sequence[Round], limits: Limits) -> list[str]:
     """Say what should not be."""
     wrong: list[str] = []
-    if (kept := kept_of(rounds)) < limits.kept:
+    if limits.kept is not None and (kept := kept_of(rounds)) < limits.kept:
         wrong.append(f"of the capacity {kept:.2f} is left, less than {limits.kept:.2f}")
+    if (kept := median(one.kept_by_cpu for one in rounds)) < limits.kept_by_cpu:
+        wrong.append(
+            f"of the answers by second of processor time {kept:.2f} are left, "
+            f"less than {limits.kept_by_cpu:.2f}"
+        )
     if (p99 := median(one.p99_by_bound for one in rounds)) > limits.p99:
         wrong.append(f"p99 of those accepted is {p99:.2f} times its bound")
     if (recovered := median(one.recovered for one in rounds)) > limits.recovered:
@@ -249,9 +279,10 @@ def told(one: Round) -> str:
         f"capacity {_capacity(one.before):.0f}/s; offered {overload.offered / overload.seconds:.0f}"
         f"/s, of that accepted {overload.per_second(ok):.0f}/s, refused "
         f"{overload.per_second(refused):.0f}/s, not sent as all connections waited "
-        f"{overload.unsent / overload.seconds:.0f}/s; capacity kept {one.kept:.2f} (the same load "
-        f"twice: {one.same:.2f}); p99 ms before {p99[0]:.0f}, meanwhile {p99[1]:.0f} (bound "
-        f"{one.p99_bound_seconds * 1000:.0f}), first second after {p99[2]:.0f}; slowest of "
+        f"{overload.unsent / overload.seconds:.0f}/s; capacity kept {one.kept:.2f}, by processor "
+        f"time {one.kept_by_cpu:.2f} (the same load twice: {one.same:.2f}); p99 ms before "
+        f"{p99[0]:.0f}, meanwhile {p99[1]:.0f} (bound {one.p99_bound_seconds * 1000:.0f}), first "
+        f"second after {p99[2]:.0f}; slowest of "
         f"{len(one.probes)} probes {slowest:.0f} ms"
     )
 
